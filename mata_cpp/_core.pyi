@@ -1,0 +1,199 @@
+"""Types of the compiled extension: the C++ engine on a patched llama.cpp.
+
+Everything here is low level; users take :class:`mata_cpp.AudioChat`.  The GIL is released while the
+engine computes.  An engine may be shared by threads: calls are serialised by its lock.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LLAMA_VERSION: str
+"""The pinned llama-cpp-python version whose vendored llama.cpp is inside, e.g. "0.3.36"."""
+
+def system_info() -> str:
+    """llama.cpp's line of CPU and backend features."""
+
+def devices() -> list[tuple[str, str]]:
+    """(name, description) of every ggml device compiled in and present."""
+
+def set_log_callback(callback: Callable[[int, str], None] | None) -> None:
+    """Route all ggml, llama and mtmd log lines to callback(level, text).
+
+    level: 1 debug, 2 info, 3 warning, 4 error.  None (the default) is silence.  The callback may be
+    called from any thread; exceptions it raises are dropped.
+    """
+
+def probe_gguf(path: str) -> dict[str, Any]:
+    """Header of a GGUF file without loading its weights.
+
+    Returns {"architecture": str, "type": str, "has_audio": bool, "has_vision": bool, "n_tensors": int,
+    "projector": str}.  ("projector": clip.projector_type or clip.audio.projector_type, "" when absent.)
+    Checks that every tensor's data lies inside the file.  Raises ModelError for a missing, truncated
+    or damaged file, naming it.
+    """
+
+class AudioEmbedding:
+    """One clip as the language model gets it: what Engine.encode_audio returns."""
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]: ...  # [n_tokens, n_embd], read-only copy
+    @property
+    def n_tokens(self) -> int: ...
+    @property
+    def n_windows(self) -> int: ...  # encoder windows (usually of 30 s) the clip was cut into
+    @property
+    def begin(self) -> list[int]: ...  # text tokens the model wants before the audio (may be empty)
+    @property
+    def end(self) -> list[int]: ...
+    @property
+    def encode_s(self) -> float: ...
+
+class Engine:
+    """A model, its audio projector and one KV cache shared by all sessions."""
+
+    def __init__(
+        self,
+        model_path: str,
+        mmproj_path: str | None = None,
+        *,
+        lora: Sequence[tuple[str, float]] = (),
+        n_ctx: int = 4096,
+        n_batch: int = 2048,
+        n_ubatch: int = 512,
+        n_threads: int = 0,
+        n_gpu_layers: int = -1,
+        flash_attn: str = "auto",
+        cache_type_k: str = "f16",
+        cache_type_v: str = "f16",
+        n_seq_max: int = 32,
+        check_signals: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load.  flash_attn: "auto" | "on" | "off"; cache types: "f32" "f16" "bf16" "q8_0" "q4_0" "q4_1" "q5_0" "q5_1" "iq4_nl".
+
+        n_ctx 0: the model's training length.  n_threads 0: physical cores.  n_gpu_layers -1: all.
+        Raises ModelError (a file is missing, broken, or the two do not fit), ValueError (bad option).
+        """
+
+    n_ctx: int  # properties, read-only
+    n_ctx_train: int
+    n_seq_max: int
+    n_vocab: int
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_head_kv: int
+    n_threads: int
+    n_params: int
+    n_bytes: int
+    description: str
+    architecture: str
+    flash_attn: bool
+    has_audio: bool
+    sample_rate: int  # Hz; 0 without audio
+    projector: str  # clip.projector_type, "" without audio
+    projector_checked: bool  # audio path follows the reference implementation (see docs)
+    chat_template: str  # Jinja source; "" when the GGUF has none
+    bos_token: str
+    eos_token: str
+    add_bos: bool
+    mata_refusal: str  # "" or why MATA cannot work with this model and context
+    def metadata(self) -> dict[str, str]: ...
+    def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]: ...
+    def token_bytes(self, token: int, *, special: bool = False) -> bytes: ...
+    def is_eog(self, token: int) -> bool: ...
+    def encode_audio(self, samples: NDArray[np.float32]) -> AudioEmbedding:
+        """Encode mono float32 samples [n] at sample_rate.  Raises AudioError (empty, not finite, no tokens)."""
+
+    def session(self) -> Session:
+        """A new empty session.  Raises ContextFullError when n_seq_max are alive."""
+
+    def decode(self, items: Sequence[tuple[Session, Sequence[int], bool]]) -> None:
+        """One batch over several sessions: (session, tokens, all_logits).  Each session's logits are kept as after feed_tokens."""
+
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def n_used(self) -> int: ...  # KV cells in use by all sessions
+
+class Session:
+    """A sequence of positions in the engine's KV cache with its own MATA setting."""
+
+    @property
+    def n_past(self) -> int: ...
+    def feed_tokens(self, tokens: Sequence[int], *, all_logits: bool = False) -> None:
+        """Append text tokens.  Logits of the last one (or of each) are kept.
+
+        Raises ContextFullError (nothing is appended), CancelledError, ValueError (token out of range).
+        """
+
+    def feed_audio(self, audio: AudioEmbedding) -> tuple[int, int]:
+        """Append begin tokens, audio embeddings, end tokens.  Returns [start, end) of the audio tokens alone.  No logits are kept.
+
+        MATA is unaffected until set_mata names the span.
+        """
+
+    def feed_embeddings(self, embeddings: NDArray[np.float32]) -> tuple[int, int]:
+        """Append rows [n, n_embd] as audio tokens without markers; returns their [start, end)."""
+
+    def logits(self) -> NDArray[np.float32]:
+        """[n_vocab] of the last fed token.  Raises ValueError when the last thing fed gave none."""
+
+    def logits_all(self) -> NDArray[np.float32]:
+        """[n_rows, n_vocab] of the last feed_tokens (1 row unless all_logits)."""
+
+    def set_mata(self, mode: str, alpha: Sequence[float], spans: Sequence[tuple[int, int, float]]) -> None:
+        """mode "scale" | "abs" | "add"; alpha [n_layer], 0 leaves a layer alone; spans (start, end, weight) in positions.
+
+        Takes effect with the next feed.  Raises ValueError, MataError (mata_refusal).
+        """
+
+    def clear_mata(self) -> None: ...
+    def fork(self) -> Session:
+        """A session sharing this one's KV up to n_past, with the same MATA setting and logits."""
+
+    def truncate(self, n_past: int) -> None:
+        """Forget positions from n_past on; logits are dropped.  Raises ValueError when the memory cannot do so."""
+
+    def cancel(self) -> None:
+        """From any thread: the running or next feed stops with CancelledError.  KV is put back as before the feed."""
+
+    def clear_cancel(self) -> None: ...
+    def set_attention_readout(self, layers: Sequence[int] | None) -> None:
+        """Keep the attention rows of these layers for the tokens that predict; None stops it."""
+
+    def attention(self) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """layer -> (before, after), each [n_rows, n_head, n_past]: softmax over positions, columns in order of position."""
+
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+
+class Sampler:
+    """llama.cpp's sampler chain: penalties, grammar, top-k, top-p, min-p, temperature, seeded draw (greedy at temperature 0)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        temperature: float = 0.0,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        repeat_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        penalty_last_n: int = 64,
+        seed: int = 0,
+        grammar: str = "",
+    ) -> None:
+        """Raises ValueError for a bad number or a grammar (GBNF) that does not parse."""
+
+    def sample(self, session: Session) -> int:
+        """Draw from the session's logits and accept the token."""
+
+    def reset(self) -> None: ...
