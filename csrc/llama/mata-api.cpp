@@ -1,0 +1,215 @@
+#include "mata.h"
+#include "mata-state.h"
+
+#include "llama-context.h"
+#include "llama-kv-cache.h"
+#include "llama-kv-cache-iswa.h"
+#include "llama-memory-hybrid.h"
+#include "llama-memory-hybrid-iswa.h"
+#include "llama-model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+
+mata_state::mata_state(const llama_context & ctx) {
+    const auto & hparams = ctx.get_model().hparams;
+    const auto & cparams = ctx.get_cparams();
+    n_layer = (int32_t) hparams.n_layer();
+
+    auto * memory = llama_get_memory(&ctx);
+
+    if (auto * kv = dynamic_cast<llama_kv_cache *>(memory)) {
+        kv_base = kv;
+    } else if (auto * kv = dynamic_cast<llama_kv_cache_iswa *>(memory)) {
+        kv_base = kv->get_base();
+        kv_swa  = kv->get_swa();
+    } else if (auto * kv = dynamic_cast<llama_memory_hybrid *>(memory)) {
+        kv_base = kv->get_mem_attn();
+    } else if (auto * kv = dynamic_cast<llama_memory_hybrid_iswa *>(memory)) {
+        kv_base = kv->get_mem_attn()->get_base();
+        kv_swa  = kv->get_mem_attn()->get_swa();
+    }
+
+    if (!kv_base) {
+        refusal = "MATA needs a model with an ordinary attention cache";
+    } else if (kv_base->get_n_stream() != 1) {
+        refusal = "MATA needs one KV cache for all sequences (kv_unified)";
+    } else if (hparams.is_mla()) {
+        refusal = "MATA does not support multi-head latent attention (MLA)";
+    } else if (hparams.use_alibi || hparams.f_max_alibi_bias > 0.0f) {
+        refusal = "MATA does not support ALiBi position biases";
+    } else if (cparams.pooling_type != LLAMA_POOLING_TYPE_NONE && cparams.embeddings) {
+        refusal = "MATA needs a model that predicts tokens, not one that pools embeddings";
+    }
+}
+
+static mata_state * state_of(const llama_context * ctx) {
+    if (!ctx->mata) {
+        // made at first use: a context that never asks for MATA stays stock
+        auto * mut = const_cast<llama_context *>(ctx);
+        mut->mata = std::make_shared<mata_state>(*ctx);
+    }
+    return ctx->mata.get();
+}
+
+const char * mata_refusal(const llama_context * ctx) {
+    try {
+        return state_of(ctx)->refusal;
+    } catch (const std::exception &) {
+        return "out of memory";
+    }
+}
+
+static bool refuse(mata_state & state, const std::string & reason) {
+    state.error = reason;
+    return false;
+}
+
+static bool set(llama_context * ctx, llama_seq_id seq_id, mata_mode mode,
+        const float * alpha, int32_t n_layer, const mata_span * spans, int32_t n_spans) {
+    mata_state & state = *state_of(ctx);
+    state.error.clear();
+
+    if (state.refusal) {
+        return refuse(state, state.refusal);
+    }
+    if (mode != MATA_MODE_SCALE && mode != MATA_MODE_ABS && mode != MATA_MODE_ADD) {
+        return refuse(state, "unknown mode " + std::to_string((int) mode));
+    }
+    if (seq_id < 0 || seq_id >= (llama_seq_id) ctx->get_cparams().n_seq_max) {
+        return refuse(state, "sequence " + std::to_string(seq_id) + " is out of range");
+    }
+    if (n_layer != state.n_layer || !alpha) {
+        return refuse(state, "alpha has " + std::to_string(n_layer) + " values, the model " + std::to_string(state.n_layer) + " layers");
+    }
+    const auto & hparams = ctx->get_model().hparams;
+    for (int32_t il = 0; il < n_layer; ++il) {
+        if (!std::isfinite(alpha[il]) || std::fabs(alpha[il]) > 1e4f) {
+            return refuse(state, "alpha of layer " + std::to_string(il) + " is not a number between -1e4 and 1e4");
+        }
+        if (alpha[il] != 0.0f && hparams.is_recr(il)) {
+            return refuse(state, "layer " + std::to_string(il) + " has no attention to boost");
+        }
+    }
+    mata_setting setting;
+    setting.mode  = mode;
+    setting.alpha.assign(alpha, alpha + n_layer);
+    for (int32_t i = 0; i < n_spans; ++i) {
+        if (spans[i].p0 < 0 || spans[i].p1 < spans[i].p0 || !std::isfinite(spans[i].weight)) {
+            return refuse(state, "span " + std::to_string(i) + " is not 0 <= start <= end with a finite weight");
+        }
+        setting.spans.push_back(spans[i]);
+    }
+    const bool effective =
+        std::any_of(setting.alpha.begin(), setting.alpha.end(), [](float a) { return a != 0.0f; }) &&
+        std::any_of(setting.spans.begin(), setting.spans.end(), [](const mata_span & s) { return s.p1 > s.p0 && s.weight != 0.0f; });
+    if (effective) {
+        state.settings[seq_id] = std::move(setting);
+    } else {
+        state.settings.erase(seq_id);
+    }
+    return true;
+}
+
+bool mata_set(llama_context * ctx, llama_seq_id seq_id, mata_mode mode,
+        const float * alpha, int32_t n_layer, const mata_span * spans, int32_t n_spans) {
+    try {
+        return set(ctx, seq_id, mode, alpha, n_layer, spans, n_spans);
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+void mata_clear(llama_context * ctx, llama_seq_id seq_id) {
+    if (ctx->mata) {
+        ctx->mata->settings.erase(seq_id);
+    }
+}
+
+const char * mata_error(const llama_context * ctx) {
+    return ctx->mata ? ctx->mata->error.c_str() : "";
+}
+
+bool mata_readout_set(llama_context * ctx, llama_seq_id seq_id, const int32_t * layers, int32_t n_layers) {
+    try {
+        mata_state & state = *state_of(ctx);
+        state.error.clear();
+        if (n_layers <= 0) {
+            state.readouts.erase(seq_id);
+            return true;
+        }
+        if (state.refusal) {
+            return refuse(state, state.refusal);
+        }
+        mata_readout readout;
+        for (int32_t i = 0; i < n_layers; ++i) {
+            if (layers[i] < 0 || layers[i] >= state.n_layer || ctx->get_model().hparams.is_recr(layers[i])) {
+                return refuse(state, "layer " + std::to_string(layers[i]) + " has no attention to read");
+            }
+            readout.layers.insert(layers[i]);
+        }
+        state.readouts[seq_id] = std::move(readout);
+        return true;
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+static const mata_readout * readout_of(const llama_context * ctx, llama_seq_id seq_id) {
+    if (!ctx->mata) {
+        return nullptr;
+    }
+    const auto it = ctx->mata->readouts.find(seq_id);
+    return it == ctx->mata->readouts.end() ? nullptr : &it->second;
+}
+
+int32_t mata_readout_n_rows(const llama_context * ctx, llama_seq_id seq_id) {
+    const auto * readout = readout_of(ctx, seq_id);
+    return readout ? (int32_t) readout->rows.size() : 0;
+}
+
+void mata_readout_drop(llama_context * ctx, llama_seq_id seq_id) {
+    if (readout_of(ctx, seq_id)) {
+        ctx->mata->readouts[seq_id].rows.clear();
+    }
+}
+
+static const mata_row * row_at(const llama_context * ctx, llama_seq_id seq_id, int32_t row) {
+    const auto * readout = readout_of(ctx, seq_id);
+    if (!readout || row < 0 || row >= (int32_t) readout->rows.size()) {
+        return nullptr;
+    }
+    return &readout->rows[row];
+}
+
+int32_t mata_readout_n_cols(const llama_context * ctx, llama_seq_id seq_id, int32_t row) {
+    const auto * found = row_at(ctx, seq_id, row);
+    return found ? found->n_cols : 0;
+}
+
+bool mata_readout_get(const llama_context * ctx, llama_seq_id seq_id, int32_t row, int32_t layer, bool after, float * dst) {
+    const auto * found = row_at(ctx, seq_id, row);
+    if (!found) {
+        return false;
+    }
+    // a layer that was not boosted has the same weights before and after
+    const auto & from = after && found->after.count(layer) ? found->after : found->before;
+    const auto it = from.find(layer);
+    if (it == from.end()) {
+        return false;
+    }
+    std::copy(it->second.begin(), it->second.end(), dst);
+    return true;
+}
+
+const char * mata_graph_op(const llama_context * ctx, int32_t i) {
+    if (!ctx->mata || i < 0 || i >= (int32_t) ctx->mata->ops.size()) {
+        return nullptr;
+    }
+    return std::next(ctx->mata->ops.begin(), i)->c_str();
+}
+
+int64_t mata_n_builds(const llama_context * ctx) {
+    return ctx->mata ? ctx->mata->n_builds : 0;
+}

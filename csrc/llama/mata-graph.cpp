@@ -1,0 +1,288 @@
+// See mata.h for the formula. Both branches of attention add the same term
+//
+//     b_hij = a_ij * f(s_hij),   f(s) = s (scale), |s| (abs), 1 (add),   a_ij = alpha * weight, 0 off the audio
+//
+// to the scores of the predicting rows. With single-step attention the scores are a tensor, and the term goes
+// there. Flash attention has no such tensor, but adds an F16 mask to its scores; a mask per head is not supported
+// by every backend, so the query heads that share a KV head become rows, and the KV heads the outermost dimension,
+// where every backend takes a mask of its own:
+//
+//     q [d, n_rows, H]  ->  [d, G*n_rows, 1, H_kv],  K [d, n_kv, H_kv]  ->  [d, n_kv, 1, H_kv],  G = H/H_kv
+//
+// Inputs hold one slice per distinct alpha vector (mata_plan::n_sets), so that layers share them.
+
+#include "mata-graph.h"
+#include "mata-input.h"
+
+#include "llama-graph.h"
+
+#include <algorithm>
+#include <string>
+
+// Names and records a node, so that a test can hold its operator to the tables of the backends.
+static ggml_tensor * node(const llm_graph_context & g, ggml_tensor * t, const char * name, int il) {
+    g.cb(t, name, il);
+    if (t->op != GGML_OP_VIEW && t->op != GGML_OP_RESHAPE && t->op != GGML_OP_PERMUTE) {
+        std::string desc = ggml_op_desc(t);
+        for (int i = 0; i < 3 && t->src[i]; ++i) {
+            desc += i == 0 ? " " : ",";
+            desc += ggml_type_name(t->src[i]->type);
+        }
+        desc += std::string(" -> ") + ggml_type_name(t->type);
+        g.mata->state->ops.insert(desc);
+    }
+    return t;
+}
+
+// One alpha set of an input whose dimension 3 counts the sets.
+static ggml_tensor * slice(const llm_graph_context & g, ggml_tensor * t, int32_t set) {
+    return ggml_view_4d(g.ctx0, t, t->ne[0], t->ne[1], t->ne[2], 1, t->nb[1], t->nb[2], t->nb[3], set*t->nb[3]);
+}
+
+// a*f(s) for scores s [n_cols, ...]; null when the plan has neither scale nor abs. The slices broadcast over heads.
+static ggml_tensor * term_of(const llm_graph_context & g, ggml_tensor * s, const mata_inputs & in, int32_t set, int il) {
+    ggml_tensor * term = nullptr;
+    if (in.a_scale) {
+        term = node(g, ggml_mul(g.ctx0, s, slice(g, in.a_scale, set)), "mata_scale", il);
+    }
+    if (in.a_abs) {
+        ggml_tensor * t = node(g, ggml_abs(g.ctx0, s), "mata_abs", il);
+        t    = node(g, ggml_mul(g.ctx0, t, slice(g, in.a_abs, set)), "mata_abs_scaled", il);
+        term = term ? node(g, ggml_add(g.ctx0, term, t), "mata_term", il) : t;
+    }
+    return term;
+}
+
+// What neither branch can do. kq_b, MLA and top-k attention do not occur in models with audio.
+static bool refused(const llm_graph_context & g, bool plain, int il) {
+    if (!plain) {
+        g.mata->state->fail("layer " + std::to_string(il) + " uses a kind of attention (bias, MLA or top-k) that MATA does not support");
+    }
+    return !plain;
+}
+
+static bool wanted(const llm_graph_context & g, int il) {
+    return g.mata && il >= 0 && il < (int) g.mata->set_of.size() && (g.mata->boosts(il) || g.mata->reads(il));
+}
+
+// --- flash attention --------------------------------------------------------------------------------------------
+
+// Query rows that predict, [d, H, n_rows].
+static ggml_tensor * predicting_rows(const llm_graph_context & g, llm_graph_input_mata * inp, ggml_tensor * q, int il) {
+    q = ggml_permute(g.ctx0, q, 0, 2, 1, 3);
+    const int64_t d = q->ne[0];
+    const int64_t H = q->ne[1];
+
+    const bool dense_heads = q->nb[1] == d*ggml_element_size(q);
+    if (g.mata->all_rows) {
+        return dense_heads && ggml_is_contiguous(q) ? q : node(g, ggml_cont(g.ctx0, q), "mata_q", il);
+    }
+    if (!dense_heads) {
+        q = node(g, ggml_cont(g.ctx0, q), "mata_q", il);
+    }
+    q = ggml_view_2d(g.ctx0, q, d*H, q->ne[2], q->nb[2], 0);
+    q = node(g, ggml_get_rows(g.ctx0, q, inp->row_ids(g)), "mata_q_rows", il);
+    return ggml_reshape_3d(g.ctx0, q, d, H, g.mata->n_rows);
+}
+
+// [d, H, n_rows] -> [d, G*n_rows, H_kv]: the heads of a group are the rows.
+static ggml_tensor * group_heads(const llm_graph_context & g, ggml_tensor * q, int64_t H_kv, int il) {
+    const int64_t d = q->ne[0];
+    const int64_t G = q->ne[1]/H_kv;
+    const int64_t n = q->ne[2];
+    if (n > 1) {
+        q = ggml_reshape_4d(g.ctx0, q, d, G, H_kv, n);
+        q = node(g, ggml_cont(g.ctx0, ggml_permute(g.ctx0, q, 0, 1, 3, 2)), "mata_q_grouped", il);
+    }
+    return ggml_reshape_3d(g.ctx0, q, d, G*n, H_kv);
+}
+
+// Inverse, for the result of flash attention [d, 1, G*n_rows, H_kv] -> [d*H, n_rows].
+static ggml_tensor * ungroup_heads(const llm_graph_context & g, ggml_tensor * o, int64_t n, int il) {
+    const int64_t d    = o->ne[0];
+    const int64_t G    = o->ne[2]/n;
+    const int64_t H_kv = o->ne[3];
+    if (n > 1) {
+        o = ggml_reshape_4d(g.ctx0, o, d, G, n, H_kv);
+        o = node(g, ggml_cont(g.ctx0, ggml_permute(g.ctx0, o, 0, 1, 3, 2)), "mata_out_grouped", il);
+    }
+    return ggml_reshape_2d(g.ctx0, o, d*G*H_kv, n);
+}
+
+// Scores s [n_cols, G, n_rows, H_kv] of the first n_cols cells, before kq_scale unless there is a soft-cap.
+static ggml_tensor * scores(const llm_graph_context & g, ggml_tensor * k, ggml_tensor * qg, int64_t n_cols,
+        int64_t n_rows, float kq_scale, int il) {
+    ggml_tensor * kc = ggml_view_3d(g.ctx0, k, k->ne[0], n_cols, k->ne[2], k->nb[1], k->nb[2], 0);
+    ggml_tensor * s  = node(g, ggml_mul_mat(g.ctx0, kc, qg), "mata_kq", il);
+    ggml_prec_set_acc(s, GGML_PREC_F32);
+    if (g.hparams.attn_soft_cap) {
+        const float cap = g.hparams.f_attn_logit_softcapping;
+        s = node(g, ggml_scale(g.ctx0, s, kq_scale/cap), "mata_kq_scaled", il);
+        s = node(g, ggml_tanh (g.ctx0, s),               "mata_kq_tanh",   il);
+        s = node(g, ggml_scale(g.ctx0, s, cap),          "mata_kq_capped", il);
+    }
+    return ggml_reshape_4d(g.ctx0, s, n_cols, qg->ne[1]/n_rows, n_rows, qg->ne[2]);
+}
+
+// The F32 term plus mask, [n_kv, G, n_rows, H_kv].
+static ggml_tensor * masked_term(const llm_graph_context & g, const mata_inputs & in, ggml_tensor * k, ggml_tensor * qg,
+        int64_t n_rows, int32_t set, float kq_scale, int il) {
+    const int64_t n_kv   = k->ne[1];
+    const int64_t n_cols = std::min<int64_t>(in.n_cols, n_kv);
+
+    ggml_tensor * b = term_of(g, scores(g, k, qg, n_cols, n_rows, kq_scale, il), in, set, il);
+    if (n_cols < n_kv) {
+        b = node(g, ggml_pad(g.ctx0, b, (int) (n_kv - n_cols), 0, 0, 0), "mata_term_padded", il);
+    }
+    return node(g, ggml_add(g.ctx0, b, slice(g, in.mask, in.mask->ne[3] > 1 ? set : 0)), "mata_bias", il);
+}
+
+static ggml_tensor * flash(const llm_graph_context & g, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v,
+        ggml_tensor * mask, ggml_tensor * sinks, float kq_scale, int il) {
+    ggml_tensor * o = ggml_flash_attn_ext(g.ctx0, q, k, v, mask, kq_scale, 0.0f,
+            g.hparams.attn_soft_cap ? g.hparams.f_attn_logit_softcapping : 0.0f);
+    ggml_flash_attn_ext_add_sinks(o, sinks);
+    ggml_prec_set_acc(o, GGML_PREC_F32);
+    return node(g, o, "mata_fattn", il);
+}
+
+static void keep(const llm_graph_context & g, llm_graph_input_mata * inp, ggml_tensor * t, bool after, bool grouped, int il) {
+    ggml_set_output(t);
+    ggml_build_forward_expand(g.gf, t);
+    inp->kept.push_back({ il, after, g.mata->state->kv_swa && g.hparams.is_swa(il), grouped, t });
+}
+
+// Read-out beside flash attention: the scores of all cells once more, in F32.
+static void read_flash(const llm_graph_context & g, llm_graph_input_mata * inp, const mata_inputs & in, ggml_tensor * k,
+        ggml_tensor * qg, ggml_tensor * bias, int64_t n_rows, float kq_scale, int il) {
+    ggml_tensor * s = scores(g, k, qg, k->ne[1], n_rows, kq_scale, il);
+    if (!g.hparams.attn_soft_cap) {
+        s = node(g, ggml_scale(g.ctx0, s, kq_scale), "mata_kq_scaled", il);
+    }
+    ggml_tensor * before = node(g, ggml_add(g.ctx0, s, in.plain_mask), "mata_before", il);
+    keep(g, inp, node(g, ggml_soft_max(g.ctx0, before), "mata_weights_before", il), false, true, il);
+    if (bias) {
+        ggml_tensor * after = node(g, ggml_add(g.ctx0, s, bias), "mata_after", il);
+        keep(g, inp, node(g, ggml_soft_max(g.ctx0, after), "mata_weights_after", il), true, true, il);
+    }
+}
+
+ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
+        ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask,
+        ggml_tensor * sinks, bool plain, float kq_scale, int il) {
+    if (!wanted(g, il) || refused(g, plain, il)) {
+        return stock;
+    }
+    const mata_plan & plan = *g.mata;
+
+    auto * inp = llm_graph_input_mata::of(g);
+    const mata_inputs & in = inp->inputs(g, mask, kq_scale, true, il);
+    const bool boosts = plan.boosts(il) && in.n_cols > 0;
+    const bool reads  = plan.reads(il);
+    if (!boosts && !reads) {
+        return stock;
+    }
+    const bool per_head = boosts && (plan.scale || plan.abs);
+    if (sinks && (per_head || reads)) {
+        plan.state->fail("attention sinks with flash attention: turn flash attention off, or use mode \"add\"");
+        return stock;
+    }
+
+    const int64_t H_kv = k->ne[2];
+    const int64_t n    = plan.n_rows;
+    const int32_t set  = plan.set_of[il];
+
+    ggml_tensor * qr = predicting_rows(g, inp, q, il);
+    ggml_tensor * qg = per_head || reads ? group_heads(g, qr, H_kv, il) : nullptr;
+    ggml_tensor * bias = nullptr;
+    ggml_tensor * o    = nullptr;
+
+    if (per_head) {
+        bias = masked_term(g, in, k, qg, n, set, kq_scale, il);
+        ggml_tensor * m = node(g, ggml_cast(g.ctx0, bias, GGML_TYPE_F16), "mata_mask", il);
+        m = ggml_reshape_4d(g.ctx0, m, m->ne[0], qg->ne[1], 1, H_kv);
+        o = flash(g, ggml_reshape_4d(g.ctx0, qg, qg->ne[0], qg->ne[1], 1, H_kv),
+                ggml_view_4d(g.ctx0, k, k->ne[0], k->ne[1], 1, H_kv, k->nb[1], k->nb[2], k->nb[2], 0),
+                ggml_view_4d(g.ctx0, v, v->ne[0], v->ne[1], 1, H_kv, v->nb[1], v->nb[2], v->nb[2], 0),
+                m, nullptr, kq_scale, il);
+        o = ungroup_heads(g, o, n, il);
+    } else if (boosts) {
+        // a plain shift is the same for every head: the stock call with another mask
+        ggml_tensor * m = slice(g, in.mask_f16, set);
+        o = flash(g, ggml_permute(g.ctx0, qr, 0, 2, 1, 3), k, v, m, sinks, kq_scale, il);
+        o = ggml_reshape_2d(g.ctx0, o, o->ne[0]*o->ne[1], n);
+        if (reads) {
+            bias = slice(g, in.mask, in.mask->ne[3] > 1 ? set : 0);
+        }
+    }
+    if (reads) {
+        read_flash(g, inp, in, k, qg, bias, n, kq_scale, il);
+    }
+    if (!boosts) {
+        return stock;
+    }
+    if (!plan.all_rows) {
+        ggml_tensor * all = ggml_reshape_2d(g.ctx0, stock, stock->ne[0]*stock->ne[1], stock->ne[2]);
+        o = node(g, ggml_set_rows(g.ctx0, all, o, inp->row_ids64(g)), "mata_out", il);
+    }
+    return ggml_reshape_4d(g.ctx0, o, stock->ne[0], stock->ne[1], stock->ne[2], stock->ne[3]);
+}
+
+// --- single steps -----------------------------------------------------------------------------------------------
+
+void mata_scores(const llm_graph_context & g, ggml_tensor * kq, ggml_tensor * mask, bool plain, float kq_scale, int il) {
+    if (!wanted(g, il) || refused(g, plain, il)) {
+        return;
+    }
+    const mata_plan & plan = *g.mata;
+    auto * inp = llm_graph_input_mata::of(g);
+    const mata_inputs & in = inp->inputs(g, mask, kq_scale, false, il);
+
+    const int64_t n_range = plan.row_1 - plan.row_0;
+
+    if (plan.reads(il)) {
+        ggml_tensor * rows = ggml_view_3d(g.ctx0, kq, kq->ne[0], n_range, kq->ne[2], kq->nb[1], kq->nb[2], plan.row_0*kq->nb[1]);
+        ggml_tensor * m    = ggml_view_2d(g.ctx0, mask, mask->ne[0], n_range, mask->nb[1], plan.row_0*mask->nb[1]);
+        rows = node(g, ggml_cont(g.ctx0, rows), "mata_rows", il);
+        keep(g, inp, node(g, ggml_soft_max_ext(g.ctx0, rows, m, kq_scale, 0.0f), "mata_weights_before", il), false, false, il);
+    }
+    if (!plan.boosts(il) || in.n_cols == 0) {
+        return;
+    }
+
+    // the block of predicting rows x leading cells; rows between them that do not predict get a = 0
+    const int64_t n_cols = std::min<int64_t>(in.n_cols, kq->ne[0]);
+    const int32_t set    = plan.set_of[il];
+    ggml_tensor * s = ggml_view_3d(g.ctx0, kq, n_cols, n_range, kq->ne[2], kq->nb[1], kq->nb[2], plan.row_0*kq->nb[1]);
+
+    ggml_tensor * term = nullptr;
+    if (in.a_scale || in.a_abs) {
+        ggml_tensor * block = in.a_abs ? node(g, ggml_cont(g.ctx0, s), "mata_block", il) : s;
+        term = term_of(g, block, in, set, il);
+    }
+    if (term) {
+        s = node(g, ggml_add_inplace(g.ctx0, s, term), "mata_boosted", il);
+    }
+    if (in.a_add) {
+        s = node(g, ggml_add_inplace(g.ctx0, s, slice(g, in.a_add, set)), "mata_shifted", il);
+    }
+    ggml_build_forward_expand(g.gf, s);
+}
+
+void mata_weights(const llm_graph_context & g, ggml_tensor * kq, int il) {
+    if (!wanted(g, il) || !g.mata->reads(il) || !g.mata->boosts(il)) {
+        return;
+    }
+    const mata_plan & plan = *g.mata;
+    ggml_tensor * rows = ggml_view_3d(g.ctx0, kq, kq->ne[0], plan.row_1 - plan.row_0, kq->ne[2],
+            kq->nb[1], kq->nb[2], plan.row_0*kq->nb[1]);
+    keep(g, llm_graph_input_mata::of(g), node(g, ggml_cont(g.ctx0, rows), "mata_weights_after", il), true, false, il);
+}
+
+bool mata_graph_ok(const mata_plan_ptr & plan) {
+    if (!plan) {
+        return true;
+    }
+    plan->state->n_builds++;
+    return plan->state->error.empty();
+}

@@ -1,0 +1,83 @@
+// MATA: raise the attention scores of audio tokens before softmax (arXiv 2509.18816), for llama.cpp.
+//
+// For a row i that predicts a token, in a chosen layer, for every head, on the key columns j that hold audio,
+// with s = (q_i . k_j) * kq_scale, after any soft-cap and before mask and softmax:
+//
+//     scale   s <- s + a * s          a = alpha(layer) * weight(span of j)
+//     abs     s <- s + a * |s|
+//     add     s <- s + a
+//
+// Settings belong to a sequence of a llama_context. They stay until they are set anew or cleared; moving, copying
+// or removing cells does not change them: spans are positions. While no sequence of a batch has an effective
+// setting, the graph is the stock graph.
+//
+// None of these functions throws. They are as thread-safe as the context: not at all.
+
+#pragma once
+
+#include "llama.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum mata_mode {
+    MATA_MODE_SCALE = 0,
+    MATA_MODE_ABS   = 1,
+    MATA_MODE_ADD   = 2,
+};
+
+// Positions [p0, p1) hold audio; alpha is multiplied by weight there.
+struct mata_span {
+    llama_pos p0;
+    llama_pos p1;
+    float     weight;
+};
+
+// NULL when the model and context can run MATA, else the reason in one line (a static string).
+const char * mata_refusal(const struct llama_context * ctx);
+
+// Sets the sequence's mode, alpha [n_layer] (0 leaves a layer alone) and spans [n_spans].
+// False when it is refused; mata_error then says why. The former setting stays in that case.
+bool mata_set(struct llama_context * ctx, llama_seq_id seq_id, enum mata_mode mode,
+              const float * alpha, int32_t n_layer, const struct mata_span * spans, int32_t n_spans);
+
+void mata_clear(struct llama_context * ctx, llama_seq_id seq_id);
+
+// Why the last mata_set was refused or the last llama_decode failed in the attention code; "" if neither.
+const char * mata_error(const struct llama_context * ctx);
+
+// --- read-out ---------------------------------------------------------------------------------------------------
+// Keeps, for the rows of this sequence that predict a token, the softmax of the scores before and after the boost.
+
+// Layers [n_layers] to keep from now on; n_layers 0 stops it. Drops the rows kept so far.
+bool mata_readout_set(struct llama_context * ctx, llama_seq_id seq_id, const int32_t * layers, int32_t n_layers);
+
+// Rows kept since the last call of mata_readout_set or mata_readout_drop.
+int32_t mata_readout_n_rows(const struct llama_context * ctx, llama_seq_id seq_id);
+void    mata_readout_drop  (struct llama_context * ctx, llama_seq_id seq_id);
+
+// Columns of a row: the positions 0 .. its own.
+int32_t mata_readout_n_cols(const struct llama_context * ctx, llama_seq_id seq_id, int32_t row);
+
+// Copies one row of one layer to dst [n_head][n_cols]; columns are in order of position (0 where no cell is).
+// False when that layer or row was not kept.
+bool mata_readout_get(const struct llama_context * ctx, llama_seq_id seq_id, int32_t row, int32_t layer,
+                      bool after, float * dst);
+
+// --- introspection ----------------------------------------------------------------------------------------------
+
+// The i-th distinct operator that MATA added to a graph of this context, as
+// "NAME src0-type[,src1-type] -> type"; NULL past the last.
+const char * mata_graph_op(const struct llama_context * ctx, int32_t i);
+
+// How often a graph was built anew with MATA in it: alpha and spans must not rebuild it.
+int64_t mata_n_builds(const struct llama_context * ctx);
+
+#ifdef __cplusplus
+}
+#endif
