@@ -1,0 +1,62 @@
+# ggml, llama and mtmd as static libraries, from the pinned source with our patches and our own files.
+# Hidden and static: several copies of llama.cpp can then live in one process without meeting.
+
+set(MATA_LLAMA_DIR ${CMAKE_SOURCE_DIR}/csrc/llama)
+set(MATA_LLAMA_TREE ${CMAKE_BINARY_DIR}/llama.cpp)
+
+file(READ ${MATA_LLAMA_DIR}/pin.json pin)
+string(JSON MATA_LLAMA_VERSION GET "${pin}" version)
+
+file(GLOB patches CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/*.patch)
+set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+    ${patches} ${MATA_LLAMA_DIR}/pin.json ${CMAKE_SOURCE_DIR}/cmake/llama_source.py)
+
+set(source ${MATA_LLAMA_SOURCE})
+if(NOT source)
+    set(source $ENV{MATA_LLAMA_SOURCE})
+endif()
+if(source)
+    set(source --source ${source})
+endif()
+execute_process(
+    COMMAND ${Python_EXECUTABLE} ${CMAKE_SOURCE_DIR}/cmake/llama_source.py
+            --pin ${MATA_LLAMA_DIR}/pin.json --patches ${MATA_LLAMA_DIR} --dest ${MATA_LLAMA_TREE} ${source}
+    RESULT_VARIABLE failed
+    ERROR_VARIABLE message
+    ERROR_STRIP_TRAILING_WHITESPACE)
+if(failed)
+    message(FATAL_ERROR "${message}")
+endif()
+
+include(${CMAKE_SOURCE_DIR}/cmake/llama-options.cmake)
+set(BUILD_SHARED_LIBS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+
+# EXCLUDE_FROM_ALL keeps its headers and CMake files out of the wheel.
+add_subdirectory(${MATA_LLAMA_TREE} ${CMAKE_BINARY_DIR}/llama-build EXCLUDE_FROM_ALL)
+
+file(GLOB sources CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/*.cpp)
+set(mtmd_sources ${sources})
+list(FILTER mtmd_sources INCLUDE REGEX "/mtmd-[^/]*$")
+list(FILTER sources EXCLUDE REGEX "/mtmd-[^/]*$")
+target_sources(llama PRIVATE ${sources})
+target_sources(mtmd PRIVATE ${mtmd_sources})
+foreach(target llama mtmd)
+    target_include_directories(${target} PUBLIC ${MATA_LLAMA_DIR})
+endforeach()
+# llama's private headers are the point of the files in csrc/llama; unity builds would mix them with its own.
+set_source_files_properties(${sources} ${mtmd_sources} TARGET_DIRECTORY llama mtmd
+    PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+
+function(mata_sanitize)
+    if(MATA_SANITIZE)
+        foreach(target ${ARGN})
+            target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer -g)
+            target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+        endforeach()
+    endif()
+endfunction()
+mata_sanitize(llama mtmd)
