@@ -1,0 +1,30 @@
+// What the engine asks libmtmd about audio, beyond mtmd.h.
+
+#pragma once
+
+#include "mtmd.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The audio projector's type as the GGUF names it ("ultravox", "qwen2.5o", ...); "" without an audio encoder.
+const char * mata_mtmd_projector(const mtmd_context * ctx);
+
+// True when clips of this projector type become tokens as in its reference implementation (mtmd-audio-rules.h);
+// false for the types that keep libmtmd's own behaviour.
+bool mata_mtmd_audio_checked(const mtmd_context * ctx);
+
+// Longer clips are heard in windows of so many samples that know nothing of each other. 0 when there is no such
+// window: the clip is heard as a whole (audio chunks may be shorter all the same).
+int64_t mata_mtmd_window_samples(const mtmd_context * ctx);
+
+// Samples after which the reference stops listening: the rest of a longer clip is dropped. 0 when it has no limit.
+int64_t mata_mtmd_max_samples(const mtmd_context * ctx);
+
+#ifdef __cplusplus
+}
+#endif
