@@ -58,8 +58,8 @@ def build(tools: bool = False) -> Path:
     log = BUILD / "log.txt"
     log.write_text("")
     source = BUILD / "llama.cpp"
-    lay_out = [sys.executable, str(ROOT / "cmake" / "llama_source.py"), "--pin", str(ROOT / "csrc" / "llama" / "pin.json")]
-    lay_out += ["--dest", str(source)]
+    lay_out = [sys.executable, str(ROOT / "cmake" / "llama_source.py"), "--dest", str(source)]
+    lay_out += ["--pin", str(ROOT / "csrc" / "llama" / "pin.json")]
     if given := os.environ.get("MATA_LLAMA_SOURCE"):
         lay_out += ["--source", given]
     _run(lay_out, log)
