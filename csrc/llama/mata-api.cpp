@@ -3,6 +3,7 @@
 
 #include "llama-context.h"
 #include "llama-kv-cache.h"
+#include "llama-kv-cells.h"
 #include "llama-kv-cache-iswa.h"
 #include "llama-memory-hybrid.h"
 #include "llama-memory-hybrid-iswa.h"
@@ -188,7 +189,7 @@ int32_t mata_readout_n_cols(const llama_context * ctx, llama_seq_id seq_id, int3
     return found ? found->n_cols : 0;
 }
 
-bool mata_readout_get(const llama_context * ctx, llama_seq_id seq_id, int32_t row, int32_t layer, bool after, float * dst) {
+bool mata_readout_get(const llama_context * ctx, llama_seq_id seq_id, int32_t row, int32_t layer, bool after, float * dst, int32_t n_dst) {
     const auto * found = row_at(ctx, seq_id, row);
     if (!found) {
         return false;
@@ -196,7 +197,7 @@ bool mata_readout_get(const llama_context * ctx, llama_seq_id seq_id, int32_t ro
     // a layer that was not boosted has the same weights before and after
     const auto & from = after && found->after.count(layer) ? found->after : found->before;
     const auto it = from.find(layer);
-    if (it == from.end()) {
+    if (it == from.end() || (int32_t) it->second.size() != n_dst) {
         return false;
     }
     std::copy(it->second.begin(), it->second.end(), dst);
@@ -212,4 +213,17 @@ const char * mata_graph_op(const llama_context * ctx, int32_t i) {
 
 int64_t mata_n_builds(const llama_context * ctx) {
     return ctx->mata ? ctx->mata->n_builds : 0;
+}
+
+bool mata_flash_attn_enabled(const llama_context * ctx) {
+    return ctx->get_cparams().flash_attn;
+}
+
+int32_t mata_kv_used(const llama_context * ctx) {
+    try {
+        const auto * kv = state_of(ctx)->kv_base;
+        return kv ? (int32_t) kv->get_cells(0).get_used() : 0;
+    } catch (const std::exception &) {
+        return 0;
+    }
 }

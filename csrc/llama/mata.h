@@ -65,9 +65,9 @@ void    mata_readout_drop  (struct llama_context * ctx, llama_seq_id seq_id);
 int32_t mata_readout_n_cols(const struct llama_context * ctx, llama_seq_id seq_id, int32_t row);
 
 // Copies one row of one layer to dst [n_head][n_cols]; columns are in order of position (0 where no cell is).
-// False when that layer or row was not kept.
+// False when that layer or row was not kept, or does not have n_dst values.
 bool mata_readout_get(const struct llama_context * ctx, llama_seq_id seq_id, int32_t row, int32_t layer,
-                      bool after, float * dst);
+                      bool after, float * dst, int32_t n_dst);
 
 // --- introspection ----------------------------------------------------------------------------------------------
 
@@ -77,6 +77,10 @@ const char * mata_graph_op(const struct llama_context * ctx, int32_t i);
 
 // How often a graph was built anew with MATA in it: alpha and spans must not rebuild it.
 int64_t mata_n_builds(const struct llama_context * ctx);
+
+// What llama.h does not tell: whether flash attention is in use (after "auto"), and cells of the cache in use.
+bool    mata_flash_attn_enabled(const struct llama_context * ctx);
+int32_t mata_kv_used(const struct llama_context * ctx);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,272 @@
+// Batches: tokens and embeddings of sessions go into the cache, their logits come out.
+
+#include "engine.h"
+#include "guard.h"
+#include "log.h"
+#include "mata.h"
+#include "session.h"
+
+#include <algorithm>
+
+namespace mata {
+
+Engine::Lock Engine::lock() {
+    Lock lock(mutex_);
+    if (closed_) {
+        throw Error(ErrorKind::Engine, "the engine is closed");
+    }
+    free_retired();
+    return lock;
+}
+
+void Engine::retire(llama_seq_id seq) {
+    std::lock_guard<std::mutex> guard(retired_mutex_);
+    retired_.push_back(seq);
+}
+
+void Engine::free_retired() {
+    std::vector<llama_seq_id> dead;
+    {
+        std::lock_guard<std::mutex> guard(retired_mutex_);
+        dead.swap(retired_);
+    }
+    for (const llama_seq_id seq : dead) {
+        llama_memory_seq_rm(llama_get_memory(ctx_.get()), seq, -1, -1);
+        mata_clear(ctx_.get(), seq);
+        mata_readout_set(ctx_.get(), seq, nullptr, 0);
+        free_seqs_.push_back(seq);
+    }
+}
+
+std::shared_ptr<Session> Engine::new_session() {
+    auto held = lock();
+    return new_session_locked();
+}
+
+std::shared_ptr<Session> Engine::new_session_locked() {
+    if (free_seqs_.empty()) {
+        throw Error(ErrorKind::ContextFull, "all " + std::to_string(facts_.n_seq_max) + " sessions are in use: close some, or raise n_seq_max");
+    }
+    const llama_seq_id seq = free_seqs_.back();
+    auto session = std::make_shared<Session>(shared_from_this(), seq);
+    free_seqs_.pop_back();
+    return session;
+}
+
+int32_t Engine::n_used() {
+    auto held = lock();
+    return mata_kv_used(ctx_.get());
+}
+
+std::vector<std::string> Engine::graph_ops() {
+    auto held = lock();
+    std::vector<std::string> res;
+    for (int32_t i = 0; const char * op = mata_graph_op(ctx_.get(), i); ++i) {
+        res.push_back(op);
+    }
+    return res;
+}
+
+int64_t Engine::n_graph_builds() {
+    auto held = lock();
+    return mata_n_builds(ctx_.get());
+}
+
+// Called by the CPU backend between graph nodes, on the computing thread.
+bool Engine::should_abort() {
+    for (const Session * session : active_) {
+        if (session->cancelled()) {
+            return true;
+        }
+    }
+    if (interrupted_) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - last_check_ > std::chrono::milliseconds(50)) {
+            last_check_ = now;
+            return interrupted_();
+        }
+    }
+    return false;
+}
+
+void Engine::run_batch(const llama_batch & batch) {
+    take_logged_errors();
+    int32_t status = 0;
+    {
+        Guard guard;
+        status = llama_decode(ctx_.get(), batch);
+    }
+    if (status == 0) {
+        return;
+    }
+    const std::string why = mata_error(ctx_.get());
+    if (!why.empty()) {
+        throw Error(ErrorKind::Engine, "MATA: " + why);
+    }
+    if (status == 1) {
+        throw Error(ErrorKind::ContextFull, "the context of " + std::to_string(facts_.n_ctx) + " positions has no room for " +
+            std::to_string(batch.n_tokens) + " more (" + std::to_string(mata_kv_used(ctx_.get())) + " are in use): raise n_ctx, or close or reset sessions");
+    }
+    if (status == 2) {
+        throw Error(ErrorKind::Cancelled, "cancelled");
+    }
+    const std::string log = take_logged_errors();
+    throw Error(ErrorKind::Engine, "llama_decode failed with status " + std::to_string(status) + (log.empty() ? "" : " (" + log + ")"));
+}
+
+void Engine::roll_back(const std::vector<std::pair<Session *, int32_t>> & marks) {
+    for (const auto & [session, n_past] : marks) {
+        if (!llama_memory_seq_rm(llama_get_memory(ctx_.get()), session->seq_, n_past, -1)) {
+            // recurrent state cannot be cut: the sequence starts anew rather than going on with a wrong state
+            llama_memory_seq_rm(llama_get_memory(ctx_.get()), session->seq_, -1, -1);
+            session->n_past_ = 0;
+        } else {
+            session->n_past_ = n_past;
+        }
+        session->drop_logits();
+    }
+}
+
+void Engine::decode(std::vector<DecodeItem> & items) {
+    for (size_t i = 0; i < items.size(); ++i) {
+        if (items[i].session->engine_.get() != this) {
+            throw Error(ErrorKind::Argument, "a session of another engine");
+        }
+        items[i].session->check_open();
+        for (size_t j = 0; j < i; ++j) {
+            if (items[i].session == items[j].session) {
+                throw Error(ErrorKind::Argument, "a session may occur once in a batch");
+            }
+        }
+    }
+    auto held = lock();
+    decode_locked(items, true);
+}
+
+void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
+    struct Entry { size_t item; llama_token token; llama_pos pos; bool output; };
+    std::vector<Entry> entries;
+    std::vector<std::pair<Session *, int32_t>> marks;
+    active_.clear();
+
+    for (size_t i = 0; i < items.size(); ++i) {
+        Session & session = *items[i].session;
+        const auto & tokens = items[i].tokens;
+        for (const llama_token token : tokens) {
+            if (token < 0 || token >= facts_.n_vocab) {
+                throw Error(ErrorKind::Argument, "token " + std::to_string(token) + " is not between 0 and " + std::to_string(facts_.n_vocab - 1));
+            }
+        }
+        session.check_room((int64_t) tokens.size());
+        for (size_t t = 0; t < tokens.size(); ++t) {
+            const bool output = want_logits && (items[i].all_logits || t + 1 == tokens.size());
+            entries.push_back({ i, tokens[t], session.n_past_ + (llama_pos) t, output });
+        }
+        if (!tokens.empty()) {
+            marks.emplace_back(&session, session.n_past_);
+            active_.push_back(&session);
+        }
+    }
+    for (const auto & mark : marks) {
+        mark.first->drop_logits();
+        mata_readout_drop(ctx_.get(), mark.first->seq_);
+    }
+
+    const size_t n_batch = llama_n_batch(ctx_.get());
+    std::vector<llama_token>    token;
+    std::vector<llama_pos>      pos;
+    std::vector<int32_t>        n_seq_id;
+    std::vector<llama_seq_id>   seq_id;
+    std::vector<llama_seq_id *> seq_ptr;
+    std::vector<int8_t>         output;
+
+    try {
+        for (size_t first = 0; first < entries.size(); first += n_batch) {
+            const size_t n = std::min(n_batch, entries.size() - first);
+            token.clear(); pos.clear(); seq_id.clear(); output.clear();
+            n_seq_id.assign(n, 1);
+            for (size_t k = first; k < first + n; ++k) {
+                token .push_back(entries[k].token);
+                pos   .push_back(entries[k].pos);
+                seq_id.push_back(items[entries[k].item].session->seq_);
+                output.push_back(entries[k].output);
+            }
+            seq_ptr.clear();
+            for (auto & id : seq_id) {
+                seq_ptr.push_back(&id);
+            }
+            run_batch({ (int32_t) n, token.data(), nullptr, pos.data(), n_seq_id.data(), seq_ptr.data(), output.data() });
+
+            for (size_t k = 0; k < n; ++k) {
+                Session & session = *items[entries[first + k].item].session;
+                session.n_past_ = entries[first + k].pos + 1;
+                if (!entries[first + k].output) {
+                    continue;
+                }
+                const float * row = llama_get_logits_ith(ctx_.get(), (int32_t) k);
+                if (!row) {
+                    throw Error(ErrorKind::Engine, "llama.cpp gave no logits");
+                }
+                session.logits_.insert(session.logits_.end(), row, row + facts_.n_vocab);
+                session.n_logit_rows_++;
+            }
+        }
+    } catch (...) {
+        roll_back(marks);
+        active_.clear();
+        throw;
+    }
+    active_.clear();
+}
+
+void Engine::decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal) {
+    session.check_room(n_rows);
+    session.drop_logits();
+    mata_readout_drop(ctx_.get(), session.seq_);
+
+    // rows that see each other have to be computed together
+    const int32_t n_batch = (int32_t) llama_n_batch(ctx_.get());
+    if (non_causal && n_rows > n_ubatch_) {
+        throw Error(ErrorKind::Audio, "this model attends to a clip as a whole: its " + std::to_string(n_rows) +
+            " tokens need n_ubatch of at least that (now " + std::to_string(n_ubatch_) + ")");
+    }
+
+    const std::vector<std::pair<Session *, int32_t>> marks = { { &session, session.n_past_ } };
+    active_ = { &session };
+    struct CausalAgain {
+        llama_context * ctx;
+        bool            changed;
+        ~CausalAgain() { if (changed) { llama_set_causal_attn(ctx, true); } }
+    } again { ctx_.get(), non_causal };
+    if (non_causal) {
+        llama_set_causal_attn(ctx_.get(), false);
+    }
+
+    try {
+        for (int32_t first = 0; first < n_rows; first += n_batch) {
+            const int32_t n = std::min(n_batch, n_rows - first);
+            const llama_pos start = session.n_past_;
+
+            // M-RoPE: three axes advance together, as in text; the fourth is not used
+            std::vector<llama_pos> pos((size_t) n*(mrope_ ? 4 : 1), 0);
+            for (int32_t axis = 0; axis < (mrope_ ? 3 : 1); ++axis) {
+                for (int32_t i = 0; i < n; ++i) {
+                    pos[(size_t) axis*n + i] = start + i;
+                }
+            }
+            std::vector<int32_t>        n_seq_id(n, 1);
+            std::vector<llama_seq_id *> seq_ptr (n, &session.seq_);
+            std::vector<int8_t>         output  (n, 0);
+            run_batch({ n, nullptr, const_cast<float *>(embd) + (size_t) first*facts_.n_embd, pos.data(),
+                        n_seq_id.data(), seq_ptr.data(), output.data() });
+            session.n_past_ = start + n;
+        }
+    } catch (...) {
+        roll_back(marks);
+        active_.clear();
+        throw;
+    }
+    active_.clear();
+}
+
+} // namespace mata

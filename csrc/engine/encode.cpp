@@ -1,0 +1,113 @@
+// Samples to embeddings, through libmtmd.
+
+#include "engine.h"
+#include "guard.h"
+#include "log.h"
+
+#include <chrono>
+#include <cmath>
+#include <string>
+
+namespace mata {
+
+// libmtmd counts samples in int
+static constexpr size_t SAMPLES_MAX = (size_t) 1 << 30;
+
+static void check_samples(const float * samples, size_t n) {
+    if (n == 0) {
+        throw Error(ErrorKind::Audio, "the clip is empty");
+    }
+    if (n > SAMPLES_MAX) {
+        throw Error(ErrorKind::Audio, "the clip has " + std::to_string(n) + " samples; at most " + std::to_string(SAMPLES_MAX) + " can be encoded at once");
+    }
+    for (size_t i = 0; i < n; ++i) {
+        if (!std::isfinite(samples[i])) {
+            throw Error(ErrorKind::Audio, "sample " + std::to_string(i) + " is not a finite number");
+        }
+    }
+}
+
+AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples) {
+    if (!facts_.has_audio) {
+        throw Error(ErrorKind::Audio, model_path_ + ": was loaded without a projector: give its audio mmproj file");
+    }
+    check_samples(samples, n_samples);
+
+    auto held = lock();
+    const auto t_start = std::chrono::steady_clock::now();
+    take_logged_errors();
+
+    const auto fail = [&](const std::string & what) {
+        const std::string why = take_logged_errors();
+        throw Error(ErrorKind::Audio, what + (why.empty() ? "" : " (" + why + ")"));
+    };
+
+    AudioEmbedding res;
+    res.n_embd = facts_.n_embd;
+
+    mtmd::bitmap bitmap(mtmd_bitmap_init_from_audio(n_samples, samples));
+    mtmd::input_chunks chunks(mtmd_input_chunks_init());
+    const std::string marker = mtmd_get_marker(mtmd_.get());
+    const mtmd_input_text text { marker.c_str(), marker.size(), /*.add_special =*/ false, /*.parse_special =*/ true };
+    const mtmd_bitmap * bitmaps[] = { bitmap.ptr.get() };
+    {
+        Guard guard;
+        if (mtmd_tokenize(mtmd_.get(), chunks.ptr.get(), &text, bitmaps, 1) != 0) {
+            fail("the clip of " + std::to_string(n_samples) + " samples cannot be prepared for the encoder");
+        }
+    }
+
+    size_t n_tokens = 0;
+    for (size_t i = 0; i < chunks.size(); ++i) {
+        if (mtmd_input_chunk_get_type(chunks[i]) == MTMD_INPUT_CHUNK_TYPE_AUDIO) {
+            n_tokens += mtmd_input_chunk_get_n_tokens(chunks[i]);
+        }
+    }
+    if (n_tokens == 0) {
+        fail("the encoder makes no audio token of the clip: it is too short");
+    }
+    if (n_tokens > (size_t) facts_.n_ctx) {
+        // known before the expensive part
+        throw Error(ErrorKind::ContextFull, "the clip becomes " + std::to_string(n_tokens) + " audio tokens, more than the context of " +
+            std::to_string(facts_.n_ctx) + " positions: raise n_ctx, or give a shorter clip");
+    }
+    res.embeddings.reserve(n_tokens*res.n_embd);
+
+    for (size_t i = 0; i < chunks.size(); ++i) {
+        const mtmd_input_chunk * chunk = chunks[i];
+        if (mtmd_input_chunk_get_type(chunk) == MTMD_INPUT_CHUNK_TYPE_TEXT) {
+            size_t n = 0;
+            const llama_token * tokens = mtmd_input_chunk_get_tokens_text(chunk, &n);
+            auto & dst = res.n_windows == 0 ? res.begin : res.end;
+            dst.insert(dst.end(), tokens, tokens + n);
+            continue;
+        }
+        if (interrupted_ && interrupted_()) {
+            throw Error(ErrorKind::Cancelled, "cancelled");
+        }
+        const size_t n = mtmd_input_chunk_get_n_tokens(chunk);
+        const float * out = nullptr;
+        {
+            Guard guard;
+            if (mtmd_encode_chunk(mtmd_.get(), chunk) == 0) {
+                out = mtmd_get_output_embd(mtmd_.get());
+            }
+        }
+        if (!out) {
+            fail("the audio encoder failed");
+        }
+        res.embeddings.insert(res.embeddings.end(), out, out + n*res.n_embd);
+        res.non_causal = res.non_causal || mtmd_decode_use_non_causal(mtmd_.get(), chunk);
+        res.n_tokens += (int32_t) n;
+        res.n_windows++;
+    }
+    for (const float x : res.embeddings) {
+        if (!std::isfinite(x)) {
+            fail("the audio encoder gave values that are not finite: the projector file may be damaged");
+        }
+    }
+    res.encode_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - t_start).count();
+    return res;
+}
+
+} // namespace mata

@@ -1,0 +1,165 @@
+// A model, its audio projector and one KV cache shared by all sessions.
+//
+// Thread safety: every call that computes or changes the cache takes the engine's lock; sessions and samplers of
+// one engine may be used from several threads, each object from one at a time (Session::cancel from any).
+
+#pragma once
+
+#include "error.h"
+
+#include "llama.h"
+#include "mtmd.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mata {
+
+class Session;
+
+struct EngineParams {
+    std::string model_path;
+    std::string mmproj_path;                                // empty: text only
+    std::vector<std::pair<std::string, float>> lora;        // path, scale
+    int32_t     n_ctx        = 4096;                        // 0: the model's training length
+    int32_t     n_batch      = 2048;
+    int32_t     n_ubatch     = 512;
+    int32_t     n_threads    = 0;                           // 0: physical cores
+    int32_t     n_gpu_layers = -1;                          // negative: all
+    std::string flash_attn   = "auto";                      // auto | on | off
+    std::string cache_type_k = "f16";
+    std::string cache_type_v = "f16";
+    int32_t     n_seq_max    = 32;
+    std::function<void(float)> progress;                    // 0..1 while the model loads
+    // Asked now and then while computing, on the computing thread; true stops the computation (Error Cancelled).
+    std::function<bool()>      interrupted;
+};
+
+// One clip as the language model gets it.
+struct AudioEmbedding {
+    std::vector<float>       embeddings;    // [n_tokens][n_embd]
+    int32_t                  n_tokens  = 0;
+    int32_t                  n_embd    = 0;
+    int32_t                  n_windows = 0; // encoder windows the clip was cut into
+    std::vector<llama_token> begin;         // text tokens the model wants around the audio
+    std::vector<llama_token> end;
+    bool                     non_causal = false;
+    double                   encode_s  = 0.0;
+};
+
+// Tokens for one sequence of a batch.
+struct DecodeItem {
+    Session *                session;
+    std::vector<llama_token> tokens;
+    bool                     all_logits;
+};
+
+class Engine : public std::enable_shared_from_this<Engine> {
+public:
+    // Throws Error (Model, Argument).
+    static std::shared_ptr<Engine> load(const EngineParams & params);
+    ~Engine();
+
+    Engine(const Engine &) = delete;
+    Engine & operator=(const Engine &) = delete;
+
+    // Frees model and cache. Sessions that still exist throw from then on. Waits for a running computation.
+    void close();
+    bool closed() const { return closed_; }
+
+    // --- facts; valid after close as well
+    struct Facts {
+        int32_t     n_ctx, n_ctx_train, n_seq_max, n_vocab, n_layer, n_embd, n_head, n_head_kv, n_threads;
+        int64_t     n_params, n_bytes;
+        std::string description, architecture, chat_template, bos_token, eos_token;
+        bool        add_bos, flash_attn;
+        bool        has_audio         = false;
+        int32_t     sample_rate       = 0;
+        std::string projector;
+        bool        projector_checked = false;
+        std::string mata_refusal;
+        std::map<std::string, std::string> metadata;
+    };
+    const Facts & facts() const { return facts_; }
+
+    // --- vocabulary
+    std::vector<llama_token> tokenize(const std::string & text, bool add_special, bool parse_special) const;
+    std::string              token_bytes(llama_token token, bool special) const;
+    bool                     is_eog(llama_token token) const;
+
+    // --- audio. samples: mono, at facts().sample_rate. Throws Error (Audio, Cancelled).
+    AudioEmbedding encode_audio(const float * samples, size_t n_samples);
+
+    // --- sequences
+    std::shared_ptr<Session> new_session();
+    void    decode(std::vector<DecodeItem> & items);
+    int32_t n_used();                       // cells of the cache in use
+    std::vector<std::string> graph_ops();   // operators that MATA has added to graphs so far
+    int64_t n_graph_builds();               // graphs built with MATA in them
+
+private:
+    friend class Session;
+    friend class Sampler;
+
+    explicit Engine(const EngineParams & params);
+
+    struct ModelDeleter   { void operator()(llama_model   * p) const { llama_model_free(p); } };
+    struct ContextDeleter { void operator()(llama_context * p) const { llama_free(p); } };
+
+    using Lock = std::unique_lock<std::mutex>;
+    Lock lock();                            // throws when closed; frees the sequences of dead sessions
+
+    void load_model  (const EngineParams & params);
+    void load_context(const EngineParams & params);
+    void load_mmproj (const EngineParams & params);
+    void load_lora   (const EngineParams & params);
+    void read_facts  (const EngineParams & params);
+
+    // With the lock held. Either everything is in the cache afterwards, or nothing.
+    void decode_locked(std::vector<DecodeItem> & items, bool want_logits);
+    void decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal);
+    void run_batch(const llama_batch & batch);
+    void roll_back(const std::vector<std::pair<Session *, int32_t>> & marks);
+    std::shared_ptr<Session> new_session_locked();
+    void free_retired();
+    void retire(llama_seq_id seq);          // from a destructor, on any thread, without the lock
+
+    bool should_abort();
+
+    std::unique_ptr<llama_model,   ModelDeleter>   model_;
+    std::unique_ptr<llama_context, ContextDeleter> ctx_;
+    mtmd::context_ptr    mtmd_;
+    const llama_vocab *  vocab_ = nullptr;
+    Facts                facts_;
+    std::string          model_path_;
+    bool                 mrope_ = false;
+    int32_t              n_ubatch_ = 0;
+
+    std::mutex                mutex_;       // computing and the cache
+    std::atomic<bool>         closed_ { false };
+    std::vector<llama_seq_id> free_seqs_;
+
+    std::mutex                retired_mutex_;
+    std::vector<llama_seq_id> retired_;
+
+    // while a batch runs
+    std::vector<Session *>                active_;
+    std::function<bool()>                 interrupted_;
+    std::chrono::steady_clock::time_point last_check_;
+};
+
+// Number of physical cores this process may use.
+int32_t default_threads();
+
+std::string system_info();
+std::vector<std::pair<std::string, std::string>> devices();
+
+} // namespace mata

@@ -1,0 +1,23 @@
+// Looks at a GGUF file without loading it, so that a wrong or damaged one is named before anything else happens.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace mata {
+
+struct GgufInfo {
+    std::string architecture;       // general.architecture: "llama", "clip", ...
+    std::string type;               // general.type: "model", "mmproj", "adapter", ... or ""
+    std::string projector;          // clip.projector_type or clip.audio.projector_type
+    bool        has_audio  = false; // an audio encoder
+    bool        has_vision = false;
+    int64_t     n_tensors  = 0;
+    int64_t     n_bytes    = 0;     // of the file
+};
+
+// Throws Error (Model) for a file that is missing, empty, not GGUF, or shorter than its tensors.
+GgufInfo probe_gguf(const std::string & path);
+
+} // namespace mata

@@ -1,0 +1,116 @@
+#include "sampler.h"
+#include "guard.h"
+#include "log.h"
+
+#include <cmath>
+
+namespace mata {
+
+static void check(const SamplerParams & p) {
+    const auto need = [](bool ok, const char * what) {
+        if (!ok) {
+            throw Error(ErrorKind::Argument, what);
+        }
+    };
+    need(std::isfinite(p.temperature) && p.temperature >= 0.0f,       "temperature must be 0 (greedy) or more");
+    need(p.top_k >= 0,                                                "top_k must be 0 (all) or more");
+    need(p.top_p > 0.0f && p.top_p <= 1.0f,                           "top_p must be above 0 and at most 1");
+    need(p.min_p >= 0.0f && p.min_p <= 1.0f,                          "min_p must be between 0 and 1");
+    need(std::isfinite(p.repeat_penalty) && p.repeat_penalty > 0.0f,  "repeat_penalty must be above 0 (1: none)");
+    need(std::isfinite(p.frequency_penalty),                          "frequency_penalty must be a finite number");
+    need(std::isfinite(p.presence_penalty),                           "presence_penalty must be a finite number");
+    need(p.penalty_last_n >= -1,                                      "penalty_last_n must be -1 (all), 0 (none) or more");
+}
+
+Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engine_(std::move(engine)) {
+    check(p);
+    if (engine_->closed()) {
+        throw Error(ErrorKind::Engine, "the engine is closed");
+    }
+    const auto & facts = engine_->facts();
+
+    if (!p.grammar.empty()) {
+        take_logged_errors();
+        try {
+            Guard guard;
+            grammar_.reset(llama_sampler_init_grammar(engine_->vocab_, p.grammar.c_str(), "root"));
+        } catch (const std::exception & e) {
+            throw Error(ErrorKind::Argument, std::string("the grammar cannot be used: ") + e.what());
+        }
+        if (!grammar_) {
+            const std::string why = take_logged_errors();
+            throw Error(ErrorKind::Argument, "the grammar is not valid GBNF with a rule \"root\"" + (why.empty() ? "" : " (" + why + ")"));
+        }
+    }
+
+    chain_.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
+    const auto add = [this](llama_sampler * sampler) { llama_sampler_chain_add(chain_.get(), sampler); };
+
+    if (p.penalty_last_n != 0 && (p.repeat_penalty != 1.0f || p.frequency_penalty != 0.0f || p.presence_penalty != 0.0f)) {
+        const int32_t last_n = p.penalty_last_n < 0 ? facts.n_ctx : p.penalty_last_n;
+        add(llama_sampler_init_penalties(facts.n_vocab, last_n, p.repeat_penalty, p.frequency_penalty, p.presence_penalty));
+    }
+    if (p.temperature == 0.0f) {
+        add(llama_sampler_init_greedy());
+    } else {
+        add(llama_sampler_init_top_k(p.top_k));
+        add(llama_sampler_init_top_p(p.top_p, 1));
+        add(llama_sampler_init_min_p(p.min_p, 1));
+        add(llama_sampler_init_temp (p.temperature));
+        add(llama_sampler_init_dist (p.seed));
+    }
+}
+
+llama_token Sampler::sample(const Session & session) {
+    if (engine_->closed()) {
+        throw Error(ErrorKind::Engine, "the engine is closed");
+    }
+    if (session.engine() != engine_) {
+        throw Error(ErrorKind::Argument, "a session of another engine");
+    }
+    if (session.n_logit_rows() == 0) {
+        throw Error(ErrorKind::Argument, "the session has no logits: feed text before sampling");
+    }
+    const int32_t n_vocab = engine_->facts().n_vocab;
+    const float * row = session.logits().data() + (size_t) (session.n_logit_rows() - 1)*n_vocab;
+
+    candidates_.resize(n_vocab);
+    for (int32_t i = 0; i < n_vocab; ++i) {
+        if (std::isnan(row[i])) {
+            throw Error(ErrorKind::Engine, "the model gave logits that are not numbers: the model file may be damaged");
+        }
+        candidates_[i] = { i, row[i], 0.0f };
+    }
+    llama_token_data_array array { candidates_.data(), candidates_.size(), -1, false };
+
+    Guard guard;
+    if (grammar_) {
+        llama_sampler_apply(grammar_.get(), &array);
+    }
+    bool any = false;
+    for (size_t i = 0; i < array.size && !any; ++i) {
+        any = std::isfinite(array.data[i].logit);
+    }
+    if (!any) {
+        throw Error(ErrorKind::Argument, "the grammar allows no token here");
+    }
+    llama_sampler_apply(chain_.get(), &array);
+    if (array.selected < 0 || array.selected >= (int64_t) array.size) {
+        throw Error(ErrorKind::Engine, "the sampler chose no token");
+    }
+    const llama_token token = array.data[array.selected].id;
+    if (grammar_) {
+        llama_sampler_accept(grammar_.get(), token);
+    }
+    llama_sampler_accept(chain_.get(), token);
+    return token;
+}
+
+void Sampler::reset() {
+    if (grammar_) {
+        llama_sampler_reset(grammar_.get());
+    }
+    llama_sampler_reset(chain_.get());
+}
+
+} // namespace mata

@@ -1,0 +1,42 @@
+// llama.cpp's sampler chain over the logits of a session.
+
+#pragma once
+
+#include "engine.h"
+#include "session.h"
+
+namespace mata {
+
+struct SamplerParams {
+    float    temperature       = 0.0f;  // 0: greedy
+    int32_t  top_k             = 40;    // 0: all
+    float    top_p             = 0.95f;
+    float    min_p             = 0.05f;
+    float    repeat_penalty    = 1.0f;
+    float    frequency_penalty = 0.0f;
+    float    presence_penalty  = 0.0f;
+    int32_t  penalty_last_n    = 64;    // 0: none, -1: all
+    uint32_t seed              = 0;
+    std::string grammar;                // GBNF, root rule "root"
+};
+
+class Sampler {
+public:
+    // Throws Error (Argument).
+    Sampler(std::shared_ptr<Engine> engine, const SamplerParams & params);
+
+    // Draws from the last row of logits and accepts the token.
+    llama_token sample(const Session & session);
+    void reset();
+
+private:
+    struct Deleter { void operator()(llama_sampler * p) const { llama_sampler_free(p); } };
+    using Ptr = std::unique_ptr<llama_sampler, Deleter>;
+
+    std::shared_ptr<Engine> engine_;    // keeps the vocabulary alive
+    Ptr grammar_;
+    Ptr chain_;
+    std::vector<llama_token_data> candidates_;
+};
+
+} // namespace mata

@@ -1,0 +1,190 @@
+#include "session.h"
+
+#include <algorithm>
+
+namespace mata {
+
+Session::Session(std::shared_ptr<Engine> engine, llama_seq_id seq) : engine_(std::move(engine)), seq_(seq) {}
+
+Session::~Session() {
+    close();
+}
+
+// Without the engine's lock: a destructor may run while another thread computes.
+void Session::close() {
+    if (!closed_.exchange(true)) {
+        engine_->retire(seq_);
+    }
+}
+
+void Session::check_open() const {
+    if (closed_) {
+        throw Error(ErrorKind::Engine, "the session is closed");
+    }
+    if (cancelled_) {
+        throw Error(ErrorKind::Cancelled, "cancelled");
+    }
+}
+
+void Session::check_room(int64_t n) const {
+    if (n_past_ + n > engine_->facts().n_ctx) {
+        throw Error(ErrorKind::ContextFull, std::to_string(n) + " more positions do not fit: " + std::to_string(n_past_) + " of " +
+            std::to_string(engine_->facts().n_ctx) + " are taken by this session: raise n_ctx, or reset it");
+    }
+}
+
+void Session::drop_logits() {
+    logits_.clear();
+    n_logit_rows_ = 0;
+}
+
+void Session::feed_tokens(const std::vector<llama_token> & tokens, bool all_logits) {
+    check_open();
+    auto held = engine_->lock();
+    std::vector<DecodeItem> items;
+    items.push_back({ this, tokens, all_logits });
+    engine_->decode_locked(items, true);
+}
+
+std::pair<int32_t, int32_t> Session::feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd) {
+    check_open();
+    if (n_rows < 1 || n_embd != engine_->facts().n_embd) {
+        throw Error(ErrorKind::Argument, "embeddings must be [n >= 1, " + std::to_string(engine_->facts().n_embd) + "], not [" +
+            std::to_string(n_rows) + ", " + std::to_string(n_embd) + "]");
+    }
+    auto held = engine_->lock();
+    const int32_t start = n_past_;
+    engine_->decode_embeddings_locked(*this, embd, n_rows, false);
+    return { start, n_past_ };
+}
+
+std::pair<int32_t, int32_t> Session::feed_audio(const AudioEmbedding & audio) {
+    check_open();
+    if (audio.n_embd != engine_->facts().n_embd || audio.n_tokens < 1) {
+        throw Error(ErrorKind::Argument, "the clip was encoded for another model");
+    }
+    check_room((int64_t) audio.n_tokens + (int64_t) audio.begin.size() + (int64_t) audio.end.size());
+
+    auto held = engine_->lock();
+    const int32_t before = n_past_;
+    std::pair<int32_t, int32_t> span;
+    try {
+        std::vector<DecodeItem> items;
+        items.push_back({ this, audio.begin, false });
+        engine_->decode_locked(items, false);
+        span.first = n_past_;
+        engine_->decode_embeddings_locked(*this, audio.embeddings.data(), audio.n_tokens, audio.non_causal);
+        span.second = n_past_;
+        items.front().tokens = audio.end;
+        engine_->decode_locked(items, false);
+    } catch (...) {
+        engine_->roll_back({ { this, before } });
+        throw;
+    }
+    return span;
+}
+
+void Session::apply_mata_locked(const MataSetting & setting) {
+    llama_context * ctx = engine_->ctx_.get();
+    if (!mata_set(ctx, seq_, setting.mode, setting.alpha.data(), (int32_t) setting.alpha.size(),
+                  setting.spans.data(), (int32_t) setting.spans.size())) {
+        const bool refused = mata_refusal(ctx) != nullptr;
+        throw Error(refused ? ErrorKind::Engine : ErrorKind::Argument, mata_error(ctx));
+    }
+}
+
+void Session::set_mata(const MataSetting & setting) {
+    check_open();
+    auto held = engine_->lock();
+    apply_mata_locked(setting);
+    mata_     = setting;
+    has_mata_ = true;
+}
+
+void Session::clear_mata() {
+    check_open();
+    auto held = engine_->lock();
+    mata_clear(engine_->ctx_.get(), seq_);
+    has_mata_ = false;
+}
+
+std::shared_ptr<Session> Session::fork() {
+    check_open();
+    auto held  = engine_->lock();
+    auto child = engine_->new_session_locked();
+    llama_memory_seq_cp(llama_get_memory(engine_->ctx_.get()), seq_, child->seq_, -1, -1);
+    child->n_past_       = n_past_.load();
+    child->logits_       = logits_;
+    child->n_logit_rows_ = n_logit_rows_;
+    if (has_mata_) {
+        child->apply_mata_locked(mata_);
+        child->mata_     = mata_;
+        child->has_mata_ = true;
+    }
+    return child;
+}
+
+void Session::truncate(int32_t n_past) {
+    check_open();
+    if (n_past < 0 || n_past > n_past_) {
+        throw Error(ErrorKind::Argument, "cannot cut to " + std::to_string(n_past) + " positions: there are " + std::to_string(n_past_));
+    }
+    auto held = engine_->lock();
+    if (n_past < n_past_ && !llama_memory_seq_rm(llama_get_memory(engine_->ctx_.get()), seq_, n_past, -1)) {
+        throw Error(ErrorKind::Argument, "this model's memory cannot be cut in the middle");
+    }
+    n_past_ = n_past;
+    drop_logits();
+}
+
+void Session::set_attention_readout(const std::vector<int32_t> & layers) {
+    check_open();
+    auto held = engine_->lock();
+    if (!mata_readout_set(engine_->ctx_.get(), seq_, layers.data(), (int32_t) layers.size())) {
+        throw Error(ErrorKind::Argument, mata_error(engine_->ctx_.get()));
+    }
+    readout_layers_ = layers;
+}
+
+std::map<int32_t, AttentionRows> Session::attention() {
+    check_open();
+    auto held = engine_->lock();
+    const llama_context * ctx = engine_->ctx_.get();
+    const int32_t n_rows = mata_readout_n_rows(ctx, seq_);
+    const int32_t n_head = engine_->facts().n_head;
+
+    std::map<int32_t, AttentionRows> res;
+    if (n_rows == 0) {
+        return res;
+    }
+    const int32_t n_cols = mata_readout_n_cols(ctx, seq_, n_rows - 1);
+
+    for (const int32_t layer : readout_layers_) {
+        AttentionRows rows { n_rows, n_head, n_cols, {}, {} };
+        rows.before.resize((size_t) n_rows*n_head*n_cols, 0.0f);
+        rows.after .resize((size_t) n_rows*n_head*n_cols, 0.0f);
+        bool found = false;
+        std::vector<float> one;
+        for (int32_t r = 0; r < n_rows; ++r) {
+            // a row has the columns up to its own position; the rest stays 0
+            const int32_t n = mata_readout_n_cols(ctx, seq_, r);
+            one.resize((size_t) n_head*n);
+            for (const bool after : { false, true }) {
+                if (!mata_readout_get(ctx, seq_, r, layer, after, one.data(), (int32_t) one.size())) {
+                    continue;
+                }
+                found = true;
+                auto & dst = after ? rows.after : rows.before;
+                for (int32_t h = 0; h < n_head; ++h) {
+                    std::copy_n(one.data() + (size_t) h*n, n, dst.data() + ((size_t) r*n_head + h)*n_cols);
+                }
+            }
+        }
+        if (found) {
+            res.emplace(layer, std::move(rows));
+        }
+    }
+    return res;
+}
+
+} // namespace mata

@@ -1,0 +1,82 @@
+// A sequence of positions in the engine's KV cache, with its own MATA setting.
+
+#pragma once
+
+#include "engine.h"
+#include "mata.h"
+
+namespace mata {
+
+struct MataSetting {
+    mata_mode              mode = MATA_MODE_SCALE;
+    std::vector<float>     alpha;   // [n_layer]
+    std::vector<mata_span> spans;
+};
+
+// Attention of the rows of the last feed for one layer; columns in order of position.
+struct AttentionRows {
+    int32_t n_rows = 0;
+    int32_t n_head = 0;
+    int32_t n_cols = 0;
+    std::vector<float> before;      // [n_rows][n_head][n_cols]
+    std::vector<float> after;
+};
+
+class Session {
+public:
+    Session(std::shared_ptr<Engine> engine, llama_seq_id seq);
+    ~Session();
+
+    Session(const Session &) = delete;
+    Session & operator=(const Session &) = delete;
+
+    int32_t n_past() const { return n_past_; }
+
+    // All feeds: on an error the cache is as before, and the logits are gone.
+    void feed_tokens(const std::vector<llama_token> & tokens, bool all_logits);
+    std::pair<int32_t, int32_t> feed_audio(const AudioEmbedding & audio);
+    std::pair<int32_t, int32_t> feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd);
+
+    // [n_logit_rows][n_vocab]
+    const std::vector<float> & logits() const { return logits_; }
+    int32_t n_logit_rows() const { return n_logit_rows_; }
+
+    void set_mata(const MataSetting & setting);
+    void clear_mata();
+
+    std::shared_ptr<Session> fork();
+    void truncate(int32_t n_past);
+
+    void cancel()       { cancelled_ = true; }
+    void clear_cancel() { cancelled_ = false; }
+    bool cancelled() const { return cancelled_; }
+
+    void set_attention_readout(const std::vector<int32_t> & layers);    // empty: none
+    std::map<int32_t, AttentionRows> attention();
+
+    void close();
+    bool closed() const { return closed_; }
+
+    const std::shared_ptr<Engine> & engine() const { return engine_; }
+
+private:
+    friend class Engine;
+
+    void check_open() const;
+    void check_room(int64_t n) const;
+    void drop_logits();
+    void apply_mata_locked(const MataSetting & setting);
+
+    std::shared_ptr<Engine> engine_;
+    llama_seq_id            seq_;
+    std::atomic<int32_t>    n_past_ { 0 };
+    std::vector<float>      logits_;
+    int32_t                 n_logit_rows_ = 0;
+    bool                    has_mata_ = false;
+    MataSetting             mata_;
+    std::vector<int32_t>    readout_layers_;
+    std::atomic<bool>       cancelled_ { false };
+    std::atomic<bool>       closed_ { false };
+};
+
+} // namespace mata
