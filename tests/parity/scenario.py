@@ -14,6 +14,7 @@ Span = tuple[int, int, float]
 
 MODES = ("scale", "abs", "add")
 ARCHS = tuple(CONFIGS)
+LORA_SCALE = 0.7
 
 
 class AnySession(Protocol):

@@ -114,7 +114,7 @@ def _cases() -> Iterator[Any]:
                 yield pytest.param(kind, name, mode, id=f"{kind.__name__}-{name}-{mode}", marks=marks)
 
 
-@pytest.mark.parametrize(("kind", "name", "mode"), _cases())
+@pytest.mark.parametrize(("kind", "name", "mode"), list(_cases()))
 def test_wrong_reading_is_seen(
     heard: Callable[..., tuple[reference.Session, list[Span]]],
     kind: type[reference.Session],

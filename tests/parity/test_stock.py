@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from parity.conftest import LORA_SCALE
-from parity.scenario import ARCHS, MODES, Prompt
+from parity.scenario import ARCHS, LORA_SCALE, MODES, Prompt
 from tiny_files import TinyFiles
 from tiny_models import CONFIGS
 
