@@ -1,0 +1,338 @@
+"""Clips: every kind of source, every kind of damage."""
+
+import io
+import os
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from mata_cpp import Audio, AudioError, decode_audio
+from mata_cpp.audio import looks_like_audio_path, mix_down, scale_samples
+
+FORMATS = [
+    ("WAV", "PCM_16"),
+    ("WAV", "PCM_U8"),
+    ("WAV", "FLOAT"),
+    ("WAVEX", "PCM_24"),
+    ("RF64", "PCM_16"),
+    ("W64", "PCM_16"),
+    ("FLAC", "PCM_16"),
+    ("MP3", "MPEG_LAYER_III"),
+    ("OGG", "VORBIS"),
+    ("OGG", "OPUS"),
+    ("AIFF", "PCM_16"),
+    ("AU", "PCM_16"),
+    ("CAF", "PCM_16"),
+]
+LONG = 6
+
+
+def noise(seconds=1.0, rate=16000, channels=1):
+    shape = int(seconds * rate) if channels == 1 else (int(seconds * rate), channels)
+    return (np.random.default_rng(0).standard_normal(shape) * 0.1).astype(np.float32)
+
+
+def refused(source, *words):
+    """The message of the AudioError for source: one line that has the words."""
+    with pytest.raises(AudioError) as caught:
+        Audio(source)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    return message
+
+
+# What can be read ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+def test_every_format_keeps_its_length(make_tone, make_file, format, subtype):
+    audio = Audio(make_file(make_tone(2.0, 48000), 48000, format, subtype))
+    assert audio.seconds == pytest.approx(2.0, abs=0.001)
+    assert (audio.sample_rate, audio.channels) == (48000, 1)
+    assert np.abs(audio.samples(16000)).max() == pytest.approx(0.3, abs=0.03)
+
+
+def test_path_bytes_file_and_stream_are_the_same_sound(make_tone, make_file, tmp_path):
+    data = make_file(make_tone(0.5, 22050, channels=2), 22050)
+    path = tmp_path / "a b.wav"
+    path.write_bytes(data)
+
+    class Pipe(io.RawIOBase):
+        """Bytes that cannot seek."""
+
+        def __init__(self, data):
+            self.inner = io.BytesIO(data)
+
+        def readable(self):
+            return True
+
+        def seekable(self):
+            return False
+
+        def read(self, size=-1):
+            return self.inner.read(size)
+
+    with open(path, "rb") as file:
+        sources = [Audio(source) for source in (path, str(path), data, bytearray(data), io.BytesIO(data), file, Pipe(data))]
+    assert len({audio.content_id for audio in sources}) == 1
+    assert sources[0].name == str(path)
+
+
+def test_fifo(make_tone, make_file, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    data = make_file(make_tone(0.2))
+    import threading
+
+    writer = threading.Thread(target=lambda: fifo.write_bytes(data))
+    writer.start()
+    assert Audio(fifo).seconds == pytest.approx(0.2)
+    writer.join()
+
+
+def test_file_object_is_read_from_where_it_stands(make_tone, make_file):
+    data = make_file(make_tone(0.2))
+    file = io.BytesIO(b"skipped" + data)
+    file.seek(7)
+    assert Audio(file).seconds == pytest.approx(0.2)
+
+
+def test_content_id_is_of_the_sound(make_tone, make_file, tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(make_file(make_tone(0.2)))
+    first = Audio(path).content_id
+    path.write_bytes(make_file(make_tone(0.2, hertz=300)))
+    assert Audio(path).content_id != first
+    assert Audio((make_tone(0.2), 16000)).content_id != Audio((make_tone(0.2), 8000)).content_id
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000, 96000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_mixes_down_first_then_resamples(make_tone, rate, channels):
+    samples = make_tone(1.0, rate, channels=channels)
+    got = decode_audio((samples, rate), 16000)
+    mono = samples if channels == 1 else samples.mean(axis=1)
+    expected = mono if rate == 16000 else soxr.resample(mono, rate, 16000, quality="HQ")
+    assert got.dtype == np.float32 and got.shape == (16000,)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    crossings = int((np.diff(np.signbit(got[800:-800])) != 0).sum())
+    assert crossings == pytest.approx(2 * 440 * 0.9, abs=2)
+
+
+def test_stereo_from_a_file_is_the_mean(make_tone, make_file):
+    samples = make_tone(0.5, channels=2)
+    got = decode_audio(make_file(samples, subtype="FLOAT"), 16000)
+    np.testing.assert_allclose(got, samples.mean(axis=1), atol=1e-6)
+
+
+def test_integer_samples_are_scaled_by_their_type():
+    ramp = np.array([-1.0, -0.5, 0.0, 0.5])
+    for dtype in (np.int8, np.int16, np.int32, np.int64):
+        scaled = scale_samples((ramp * 2.0 ** (8 * np.dtype(dtype).itemsize - 1)).astype(dtype))
+        np.testing.assert_allclose(scaled, ramp, atol=1e-7)
+        assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scale_samples(np.array([0, 64, 128, 192], np.uint8)), ramp)
+    np.testing.assert_allclose(scale_samples(ramp), ramp)
+    assert mix_down(np.array([[1, 0], [0, 1]], np.float32)).tolist() == [0.5, 0.5]
+
+
+def test_wav_written_into_a_pipe(make_tone, make_file):
+    """ffmpeg leaves 0xFFFFFFFF as size, sox 0x7FFFF000 and more, others 0."""
+    data = make_file(make_tone(0.5))
+    at = data.index(b"data") + 4
+    for riff, size in ((0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (0, 0), (36, 0), (0xFFFFFFFF, 0)):
+        piped = bytearray(data)
+        struct.pack_into("<I", piped, 4, riff)
+        struct.pack_into("<I", piped, at, size)
+        assert Audio(bytes(piped)).seconds == pytest.approx(0.5), hex(size)
+
+
+def test_flac_without_a_length(make_file):
+    data = bytearray(make_file(noise(2.0), format="FLAC"))
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    assert Audio(bytes(data)).seconds == pytest.approx(2.0)
+
+
+def test_variable_rate_mp3_without_its_header_is_read_to_the_end(make_tone):
+    """libsndfile guesses the length from the first frame and drops the rest."""
+    quiet, loud = 1e-4 * noise(20.0), noise(5.0)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.concatenate([quiet, loud]), 16000, format="MP3", bitrate_mode="VARIABLE")
+    data = buffer.getvalue().replace(b"Xing", b"\0\0\0\0", 1)
+    assert soundfile.info(io.BytesIO(data)).duration < 10
+    assert Audio(data).seconds == pytest.approx(25.0, abs=0.1)
+    tagged = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data + b"TAG" + bytes(125)
+    assert Audio(tagged).seconds == pytest.approx(25.0, abs=0.1)
+
+
+def test_repr_and_facts(make_tone):
+    audio = Audio((make_tone(1.0, 8000, channels=2), 8000))
+    assert repr(audio) == "Audio('<samples>', 1.00 s, 8000 Hz, 2 channel(s))"
+    assert len(audio.samples()) == 8000 and len(audio.samples(16000)) == 16000
+
+
+# What cannot -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0.9, 0.5, 0.1])
+@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+def test_truncated_files_are_refused(make_file, tmp_path, format, subtype, keep):
+    data = make_file(noise(LONG, 48000), 48000, format, subtype)
+    path = tmp_path / f"cut.{format.lower()}"
+    path.write_bytes(data[: int(len(data) * keep)])
+    message = refused(path, str(path))
+    assert "cut short" in message
+
+
+def test_barely_truncated_mp3(make_file):
+    data = make_file(noise(60), format="MP3")
+    refused(data[: int(len(data) * 0.995)], "cut short")
+
+
+def test_headers_alone(make_file):
+    for format, subtype in FORMATS:
+        data = make_file(noise(LONG), format=format, subtype=subtype)
+        for count in (4, 12, 40, 100):
+            refused(data[:count])
+
+
+def test_wav_with_a_slightly_wrong_size_is_read(make_tone, make_file):
+    data = bytearray(make_file(make_tone(0.5)))
+    at = data.index(b"data") + 4
+    struct.pack_into("<I", data, at, 16000 + 44)
+    assert Audio(bytes(data)).seconds == pytest.approx(0.5)
+
+
+def test_odd_bytes(tmp_path):
+    refused(b"", "empty (0 bytes)")
+    refused(b"hello, world\n" * 1000, "not audio", "ffmpeg")
+    refused(bytes(100000), "not audio")
+    refused(b"\x89PNG\r\n\x1a\n" + bytes(1000), "a PNG picture")
+    refused(b"GGUF" + bytes(100), "a GGUF model file")
+    refused(b"\0\0\0\x20ftypM4A " + bytes(5000), "MP4/M4A", "ffmpeg -i INPUT -ar 16000 -ac 1 clip.wav")
+    refused(b"\x1aE\xdf\xa3" + bytes(5000), "WebM")
+    refused(b"\xff\xf1\x50\x80" + bytes(5000), "AAC")
+    refused(b"ID3\x04\0\0\0\0\0\0" + bytes(5000))
+    refused(b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(5000), "ID3")
+    refused(b"RIFF\x10\0\0\0WAVE")
+    refused(b"RIFF\x10\0\0\0AVI LIST")
+    path = tmp_path / "x y.m4a"
+    path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(5000))
+    refused(path, f"ffmpeg -i '{path}' ")
+
+
+def test_random_bytes_are_never_audio(capfd):
+    for seed in range(40):
+        refused(np.random.default_rng(seed).bytes(20000))
+        refused(b"\xff\xfb" + np.random.default_rng(seed).bytes(20000))
+    assert capfd.readouterr().err == ""
+
+
+def test_damage_in_the_middle_never_crashes(make_file):
+    rng = np.random.default_rng(0)
+    for format, subtype in FORMATS:
+        data = bytearray(make_file(noise(2.0), format=format, subtype=subtype))
+        for _ in range(5):
+            broken = bytearray(data)
+            for at in rng.integers(0, len(data), 20):
+                broken[at] = int(rng.integers(256))
+            try:
+                audio = Audio(bytes(broken))
+            except AudioError as error:
+                assert "\n" not in str(error)
+            else:
+                assert np.isfinite(audio.samples(16000)).all()
+
+
+def test_paths(tmp_path):
+    refused(tmp_path / "none.wav", "no such file", "none.wav")
+    refused(tmp_path, "is a directory")
+    refused("/dev/null", "device")
+    refused("a\0b.wav", "cannot read")
+    refused("x" * 5000, "cannot read")
+    refused("", "is empty")
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(clip):
+    clip.chmod(0)
+    refused(clip, "no permission")
+
+
+def test_objects_that_are_no_sound(make_tone):
+    refused(None, "NoneType")
+    refused(3, "int")
+    refused(make_tone(), "sample rate")
+    refused(io.StringIO("text"), "binary mode")
+    refused((make_tone(),), "(samples, sample_rate)")
+    refused((make_tone(), "16000"), "(samples, sample_rate)")
+    refused((make_tone(), None), "(samples, sample_rate)")
+    refused((16000, make_tone()), "(samples, sample_rate)")
+    refused((["a", "b"], 16000), "floats or integers")
+    refused((np.zeros(100, complex), 16000), "floats or integers")
+    refused((np.zeros(100, bool), 16000), "floats or integers")
+    closed = io.BytesIO(b"x")
+    closed.close()
+    refused(closed, "cannot read")
+
+
+def test_array_shapes(make_tone):
+    stereo = make_tone(1.0, channels=2)
+    refused((stereo.T, 16000), "(channels, frames)", "samples.T")
+    refused((make_tone(1.0, 48000, channels=2).T, 48000), "(2, 48000)")
+    refused((np.zeros((2, 3, 4), np.float32), 16000), "(2, 3, 4)")
+    refused((np.float32(0.5), 16000), "of shape ()")
+    refused((np.ones((3000, 100), np.float32), 16000), "100 channels")
+
+
+def test_array_contents(make_tone):
+    samples = make_tone()
+    for value in (np.nan, np.inf, -np.inf):
+        bad = samples.copy()
+        bad[8000] = value
+        refused((bad, 16000), "NaN or infinite", "0.500 s")
+    refused((np.zeros(0, np.float32), 16000), "no samples")
+    refused((np.zeros((0, 2), np.int16), 16000), "no samples")
+    refused((np.zeros(16000, np.float32), 16000), "silent: every sample is 0")
+    refused((np.zeros((16000, 2), np.int16), 16000), "silent: every sample is 0")
+    refused((np.stack([samples, -samples], axis=1), 16000), "cancel each other out")
+    refused((np.ones(1, np.float32), 16000), "too short: 1 sample")
+    refused((samples[:100], 16000), "too short", "6.25 ms")
+    refused((samples * 32768, 16000), "float samples up to 9830", "scale them")
+    refused((samples.astype(np.float64) * 1e300, 16000), "infinite")
+
+
+def test_files_with_such_contents(make_tone, make_file):
+    bad = make_tone()
+    bad[5] = np.nan
+    refused(make_file(bad, subtype="FLOAT"), "NaN")
+    refused(make_file(np.zeros(0, np.float32)), "no samples")
+    refused(make_file(np.zeros(16000, np.float32)), "silent")
+    refused(make_file(np.ones(1, np.float32)), "too short: 1 sample")
+
+
+@pytest.mark.parametrize("rate", [0, -16000, 1, 999, 10**7, 16000.5, float("nan"), float("inf")])
+def test_absurd_rates(make_tone, rate):
+    refused((make_tone(), rate), "sample rate")
+
+
+def test_absurd_rate_in_a_file(make_tone, make_file):
+    data = bytearray(make_file(make_tone()))
+    struct.pack_into("<I", data, 24, 5)
+    refused(bytes(data), "5 Hz")
+
+
+def test_absurd_length(make_tone):
+    huge = np.broadcast_to(np.float32(0.1), (5 * 3600 * 1000,))
+    refused((huge, 1000), "longer than 4 hours")
+
+
+def test_file_names():
+    assert looks_like_audio_path("a/b.WAV") and looks_like_audio_path("x.m4a")
+    assert not looks_like_audio_path("What is this?") and not looks_like_audio_path("Is it a .wav file or not?")
