@@ -1,0 +1,233 @@
+"""The setting of MATA: how much, in which layers, in what form, on which part of the clip.
+
+The method: "MATA: a training-free method for large audio-language models", arXiv 2509.18816.  On the
+row of the token being predicted, the raw attention scores towards audio tokens are raised in the
+middle layers.  The formulas are in ``Mata``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+MODES = ("scale", "abs", "add")
+
+PAPER_LAYERS = (10, 20, 28)
+"""The paper's layers 10 up to 20 of a model with 28, half-open."""
+
+LayerSpec = str | int | range | Sequence[int]
+
+
+class HasSpan(Protocol):
+    """A clip in a sequence: its audio tokens lie at positions [span[0], span[1]) and last seconds."""
+
+    @property
+    def span(self) -> tuple[int, int]: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Mata:
+    """How attention to the audio is raised.
+
+    alpha: strength, 0 is off; the paper's best is 0.10, negative values lower the attention.
+    layers: "auto" (the middle third, the paper's 10..20 of 28), a slice string "10:20" (half-open,
+        open ends and negative numbers as in Python), one number, a range or a sequence of numbers.
+    mode: "scale" s + alpha*s, "abs" s + alpha*|s|, or "add" s + alpha, on raw scores s.
+    focus: None, or (start, end) in seconds: only the audio tokens of this window of each clip.
+
+    Raises ValueError for a setting that can fit no model.
+    """
+
+    alpha: float = 0.10
+    layers: LayerSpec = "auto"
+    mode: str = "scale"
+    focus: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alpha", _number(self.alpha, "alpha"))
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+        object.__setattr__(self, "layers", _check_layers(self.layers))
+        if self.focus is not None:
+            object.__setattr__(self, "focus", _check_focus(self.focus))
+
+    def resolve_layers(self, n_layer: int) -> tuple[int, ...]:
+        """The layer numbers for a model of n_layer layers, ascending.  Raises ValueError."""
+        layers = self.layers
+        if layers == "auto":
+            return tuple(auto_layers(n_layer))
+        if isinstance(layers, str):
+            return _resolve_slice(layers, n_layer)
+        numbers = [layers] if isinstance(layers, int) else list(layers)
+        resolved = set()
+        for number in numbers:
+            index = number + n_layer if number < 0 else number
+            if not 0 <= index < n_layer:
+                raise ValueError(f"layer {number} does not exist: this model has layers 0 to {n_layer - 1}")
+            resolved.add(index)
+        return tuple(sorted(resolved))
+
+    def alphas(self, n_layer: int) -> list[float]:
+        """alpha of each layer, [n_layer]; 0 where a layer is left alone."""
+        chosen = set(self.resolve_layers(n_layer))
+        return [self.alpha if layer in chosen else 0.0 for layer in range(n_layer)]
+
+    def spans(self, clips: Iterable[HasSpan]) -> list[tuple[int, int, float]]:
+        """(start, end, weight) in positions for the engine; focus picks its part of every clip.
+
+        A token belongs to the window when its stretch of time overlaps it.  Raises ValueError when
+        the window holds no token of any clip.
+        """
+        clips = list(clips)
+        spans = []
+        for clip in clips:
+            start, end = _window(clip, self.focus)
+            if start < end:
+                spans.append((start, end, 1.0))
+        if not spans:
+            self.check_focus([clip.seconds for clip in clips])
+        return spans
+
+    def check_focus(self, seconds: Sequence[float]) -> None:
+        """Raises ValueError when the window lies behind the end of every clip; seconds: their lengths."""
+        if self.focus is not None and seconds and self.focus[0] >= max(seconds):
+            which = "clip" if len(seconds) == 1 else "longest clip"
+            end = max(seconds)
+            raise ValueError(f"focus {format_focus(self.focus)} holds no audio: the {which} ends at {end:.2f} s")
+
+    def describe(self, n_layer: int) -> str:
+        """E.g. "alpha 0.1, layers 10:21 of 30, mode scale"."""
+        layers = format_layers(self.resolve_layers(n_layer))
+        text = f"alpha {self.alpha:g}, layers {layers} of {n_layer}, mode {self.mode}"
+        return text if self.focus is None else f"{text}, focus {format_focus(self.focus)}"
+
+    def to_dict(self, n_layer: int | None = None) -> dict[str, Any]:
+        """Plain values for JSON; with n_layer the layers as numbers."""
+        layers: Any = self.layers
+        if n_layer is not None:
+            layers = list(self.resolve_layers(n_layer))
+        elif not isinstance(layers, str | int):
+            layers = list(layers)
+        return {
+            "alpha": self.alpha,
+            "layers": layers,
+            "mode": self.mode,
+            "focus": None if self.focus is None else list(self.focus),
+        }
+
+
+def auto_layers(n_layer: int) -> range:
+    """The middle third in the paper's proportion: 10:20 of 28, 10:21 of 30, 12:23 of 32."""
+    first, last, of = PAPER_LAYERS
+    return range(n_layer * first // of, math.floor(n_layer * last / of + 0.5))
+
+
+def format_layers(layers: Sequence[int]) -> str:
+    """A run of layers as "10:20", others as "3,7,9", and "none"."""
+    if not layers:
+        return "none"
+    if list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}:{layers[-1] + 1}"
+    return ",".join(map(str, layers))
+
+
+def format_focus(focus: tuple[float, float]) -> str:
+    return f"{focus[0]:g}:{focus[1]:g} s"
+
+
+def parse_focus(text: str) -> tuple[float, float]:
+    """Text like "3.2:7.5" -> (3.2, 7.5); an open end reaches to the end of the clip.  Raises ValueError."""
+    start, colon, end = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return _check_focus((float(start or 0), float(end or "inf")))
+    except ValueError as error:
+        message = str(error)
+        if message.startswith("focus"):
+            raise
+        raise ValueError(f"focus must be START:END in seconds, e.g. 3.2:7.5, not {text!r}") from None
+
+
+def parse_layers(text: str) -> LayerSpec:
+    """What --layers takes: "auto", "10:20" or numbers with commas, "3,7,9".  Raises ValueError."""
+    text = text.strip()
+    if re.fullmatch(r"-?\d+(\s*,\s*-?\d+)*", text):
+        return tuple(int(number) for number in text.split(","))
+    return _check_layers(text)
+
+
+# Checks ----------------------------------------------------------------------------------------
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise ValueError(f"{name} must be a number, not {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, not {value!r}")
+    return number
+
+
+def _check_layers(layers: Any) -> LayerSpec:
+    """layers in a hashable form, or ValueError."""
+    if isinstance(layers, str):
+        if layers != "auto" and not re.fullmatch(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*", layers):
+            raise ValueError(f'layers must be "auto", a slice like "10:20", a range or numbers, not {layers!r}')
+        return layers.strip()
+    if isinstance(layers, range):
+        return layers
+    if isinstance(layers, bool):
+        raise ValueError(f"layers must be layer numbers, not {layers!r}")
+    try:
+        return operator.index(layers)
+    except TypeError:
+        pass
+    try:
+        numbers = tuple(layers)
+        if any(isinstance(number, bool) for number in numbers):
+            raise TypeError
+        return tuple(operator.index(number) for number in numbers)
+    except TypeError:
+        raise ValueError(f'layers must be "auto", a slice like "10:20", a range or numbers, not {layers!r}') from None
+
+
+def _resolve_slice(text: str, n_layer: int) -> tuple[int, ...]:
+    ends = [int(part) if part.strip() else None for part in text.split(":")]
+    for end in ends:
+        if end is not None and not -n_layer <= end <= n_layer:
+            raise ValueError(f"layers {text} reach outside this model, which has layers 0 to {n_layer - 1}")
+    layers = tuple(range(n_layer)[ends[0] : ends[1]])
+    if not layers:
+        raise ValueError(f"layers {text} are none of this model's layers 0 to {n_layer - 1}")
+    return layers
+
+
+def _check_focus(focus: Any) -> tuple[float, float]:
+    try:
+        start, end = (float(value) for value in focus)
+    except (TypeError, ValueError):
+        raise ValueError(f"focus must be (start, end) in seconds, not {focus!r}") from None
+    if math.isnan(start) or math.isnan(end) or start < 0 or math.isinf(start) or end <= start:
+        raise ValueError(f"focus must be a window with 0 <= start < end in seconds, not {start:g}:{end:g}")
+    return start, end
+
+
+def _window(clip: HasSpan, focus: tuple[float, float] | None) -> tuple[int, int]:
+    """Positions of clip whose stretch of time overlaps focus; empty (equal) where there is none."""
+    begin, end = clip.span
+    if focus is None:
+        return begin, end
+    count = end - begin
+    if count <= 0 or clip.seconds <= 0 or focus[0] >= clip.seconds:
+        return begin, begin
+    per_second = count / clip.seconds
+    first = min(count - 1, math.floor(focus[0] * per_second + 1e-6))
+    last = count if focus[1] >= clip.seconds else min(count, math.ceil(focus[1] * per_second - 1e-6))
+    return begin + first, begin + max(first + 1, last)
