@@ -1,0 +1,131 @@
+"""From model files to an engine, with the checks that name the file at fault."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .catalogue import ModelFiles
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    from ._core import Engine
+
+Lora = str | os.PathLike[str] | tuple[str | os.PathLike[str], float]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to load; the names are AudioChat's."""
+
+    lora: Lora | Sequence[Lora] | None = None
+    n_ctx: int = 4096
+    n_batch: int = 2048
+    n_ubatch: int = 512
+    n_threads: int | None = None
+    n_gpu_layers: int = -1
+    flash_attn: str | bool = "auto"
+    cache_type: str | tuple[str, str] = "f16"
+    n_seq_max: int = 32
+    verbose: bool = False
+
+
+def core() -> Any:
+    """The compiled extension.  Raises ModelError where it is missing."""
+    try:
+        from . import _core
+    except ImportError as error:
+        raise ModelError(f"the compiled part of mata-cpp cannot be loaded: {error}; install it again") from None
+    return _core
+
+
+def open_engine(
+    files: ModelFiles, options: EngineOptions, progress: Callable[[float], None] | None = None
+) -> tuple[Engine, float]:
+    """The engine and the seconds that loading took.  Raises ModelError, ValueError."""
+    extension = core()
+    arguments = engine_arguments(options)
+    extension.set_log_callback(_print_log if options.verbose else None)
+    started = time.perf_counter()
+    check_files(files, extension)
+    engine = extension.Engine(str(files.model), str(files.mmproj), progress=progress, **arguments)
+    if not engine.has_audio:
+        engine.close()
+        raise ModelError(f"{files.mmproj} gives {files.model.name} no ears: it holds no audio encoder")
+    return engine, time.perf_counter() - started
+
+
+def check_files(files: ModelFiles, extension: Any) -> None:
+    """Look at both headers before anything is loaded: swapped files, a projector that cannot hear."""
+    model = extension.probe_gguf(str(files.model))
+    projector = extension.probe_gguf(str(files.mmproj))
+    if _is_projector(model) and not _is_projector(projector):
+        raise ModelError(f"{files.model.name} is a projector and {files.mmproj.name} a model: swap them")
+    if _is_projector(model):
+        raise ModelError(f"{files.model} is a projector (mmproj), not a language model")
+    if model["type"] == "adapter":
+        raise ModelError(f"{files.model} is a LoRA adapter, not a model: give it with lora (--lora)")
+    if not _is_projector(projector):
+        raise ModelError(f"{files.mmproj} is not a projector (mmproj) but a {projector['architecture']} model")
+    if not projector["has_audio"]:
+        kind = "pictures only" if projector["has_vision"] else "no sound"
+        raise ModelError(f"{files.mmproj} is a projector for {kind}: this model needs one with an audio encoder")
+
+
+def _is_projector(header: dict[str, Any]) -> bool:
+    return bool(header["architecture"] == "clip" or header["type"] == "mmproj")
+
+
+def engine_arguments(options: EngineOptions) -> dict[str, Any]:
+    """Keyword arguments of _core.Engine.  Raises ValueError, one line, naming the option."""
+    for name, low in (("n_ctx", 0), ("n_batch", 1), ("n_ubatch", 1), ("n_gpu_layers", -1), ("n_seq_max", 1)):
+        value = getattr(options, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 1 << 31:
+            raise ValueError(f"{name} must be a whole number of at least {low}, not {value!r}")
+    threads = options.n_threads
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 1024):
+        raise ValueError(f"n_threads must be a number of threads or None, not {threads!r}")
+    flash = options.flash_attn
+    if isinstance(flash, bool):
+        flash = "on" if flash else "off"
+    if flash not in ("auto", "on", "off"):
+        raise ValueError(f'flash_attn must be "auto", True or False, not {options.flash_attn!r}')
+    types = options.cache_type
+    key, value = (types, types) if isinstance(types, str) else tuple(types)
+    return {
+        "lora": lora_list(options.lora),
+        "n_ctx": options.n_ctx,
+        "n_batch": options.n_batch,
+        "n_ubatch": options.n_ubatch,
+        "n_threads": threads or 0,
+        "n_gpu_layers": options.n_gpu_layers,
+        "flash_attn": flash,
+        "cache_type_k": key,
+        "cache_type_v": value,
+        "n_seq_max": options.n_seq_max,
+    }
+
+
+def lora_list(lora: Any) -> list[tuple[str, float]]:
+    """None, a path, (path, scale), or a list of these -> [(path, scale)].  Raises ModelError, ValueError."""
+    if lora is None:
+        return []
+    if isinstance(lora, str | os.PathLike):
+        lora = [(lora, 1.0)]
+    elif isinstance(lora, tuple) and len(lora) == 2 and isinstance(lora[1], int | float):
+        lora = [lora]
+    adapters = []
+    for item in lora:
+        path, scale = (item, 1.0) if isinstance(item, str | os.PathLike) else item
+        if not os.path.isfile(path):
+            raise ModelError(f"the LoRA adapter {os.fspath(path)} does not exist")
+        adapters.append((os.fspath(path), float(scale)))
+    return adapters
+
+
+def _print_log(level: int, text: str) -> None:
+    sys.stderr.write(text if text.endswith("\n") else text + "\n")

@@ -1,0 +1,104 @@
+"""Multiple choice by likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ContextFullError
+from .prompt import AnswerFrame
+from .session import Session
+
+if TYPE_CHECKING:
+    from ._core import Engine
+
+MAX_BATCH = 512
+"""Tokens scored in one batch; each keeps a row of logits over the vocabulary."""
+
+
+def check_options(options: Sequence[str]) -> list[str]:
+    """At least two different texts, or ValueError."""
+    if isinstance(options, str):
+        raise ValueError("options must be a list of texts, not one text")
+    texts = list(options)
+    if len(texts) < 2:
+        raise ValueError("options must be at least two texts")
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"an option must be a text that is not empty, not {text!r}")
+    if len(set(texts)) != len(texts):
+        raise ValueError("options must differ from each other")
+    return texts
+
+
+def option_tokens(engine: Engine, frame: AnswerFrame, options: Sequence[str]) -> list[list[int]]:
+    """Tokens of each option as an answer, with the template's text before it; special tokens are not parsed."""
+    rows = []
+    for option in options:
+        if frame.before.strip():
+            head = engine.tokenize(frame.before, add_special=False, parse_special=True)
+            rows.append(head + engine.tokenize(option, add_special=False, parse_special=False))
+        else:
+            rows.append(engine.tokenize(frame.before + option, add_special=False, parse_special=False))
+    return rows
+
+
+def end_token(engine: Engine, frame: AnswerFrame) -> int | None:
+    """The token by which the template ends an answer, the model's end token otherwise, or None."""
+    for text in (frame.after, engine.eos_token):
+        tokens = engine.tokenize(text, add_special=False, parse_special=True) if text else []
+        if tokens and engine.is_eog(tokens[0]):
+            return tokens[0]
+    return None
+
+
+def score_options(engine: Engine, session: Session, rows: Sequence[list[int]], end: int | None) -> list[float]:
+    """log P(tokens, end of turn | session) of each row, natural logarithm.
+
+    session must have logits; it is left as it was.  The rows are decoded in forks of it, many in
+    one batch.  Raises ContextFullError.
+    """
+    first = log_softmax(session.logits())
+    scores: list[float] = []
+    while len(scores) < len(rows):
+        forks: list[Session] = []
+        try:
+            batch = _fork_for(session, rows[len(scores) :], forks)
+            engine.decode([(fork.core, tokens, True) for fork, tokens in zip(forks, batch, strict=True)])
+            for fork, tokens in zip(forks, batch, strict=True):
+                after = log_softmax(fork.core.logits_all())  # [n_tokens, n_vocab]
+                followers = tokens[1:] + ([] if end is None else [end])
+                steps = sum(float(after[i, token]) for i, token in enumerate(followers))
+                scores.append(float(first[tokens[0]]) + steps)
+        finally:
+            for fork in forks:
+                fork.close()
+    return scores
+
+
+def _fork_for(session: Session, rows: Sequence[list[int]], forks: list[Session]) -> list[list[int]]:
+    """Forks for as many rows as fit one batch and the sequences left; at least one."""
+    batch: list[list[int]] = []
+    total = 0
+    for tokens in rows:
+        if batch and total + len(tokens) > MAX_BATCH:
+            break
+        try:
+            forks.append(session.fork())
+        except ContextFullError:
+            if not batch:
+                raise
+            break
+        batch.append(tokens)
+        total += len(tokens)
+    return batch
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - np.max(logits, axis=-1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result

@@ -1,0 +1,249 @@
+"""A sequence in the KV cache, for tests and research: fed exactly what one says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .answer import Clip
+from .audio import Audio
+from .encoder import AudioEncoder
+from .errors import MataError
+from .mata import Mata
+
+if TYPE_CHECKING:
+    from . import _core
+
+Part = str | Sequence[int] | Audio
+"""Text (special tokens parsed), token ids, or a clip."""
+
+
+class Keep:
+    """The type of KEEP."""
+
+    def __repr__(self) -> str:
+        return "KEEP"
+
+
+KEEP = Keep()
+"""fork(mata=KEEP): the setting stays as it is."""
+
+
+def check_mata(engine: _core.Engine, mata: Mata | None) -> tuple[int, ...]:
+    """The layers that mata acts on in this model, () for None.  Raises MataError, ValueError."""
+    if mata is None:
+        return ()
+    if not isinstance(mata, Mata):
+        raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
+    layers = mata.resolve_layers(engine.n_layer)
+    if engine.mata_refusal and mata.alpha:
+        raise MataError(f"MATA cannot work here: {engine.mata_refusal}; use mata=None (--no-mata)")
+    return layers
+
+
+class Session:
+    """A sequence of tokens and clips with its own MATA setting; make one with ``AudioChat.session``.
+
+    MATA acts on the row that predicts: it is off while everything but the last run of tokens is fed,
+    so that feeding in pieces within one call changes nothing.
+    """
+
+    def __init__(self, engine: _core.Engine, encoder: AudioEncoder, mata: Mata | None = None) -> None:
+        check_mata(engine, mata)
+        self._engine = engine
+        self._encoder = encoder
+        self._core = engine.session()
+        self._mata = mata
+        self._clips: list[Clip] = []
+        self._last_token: int | None = None
+        self._state: tuple[Mata | None, int] = (None, 0)
+
+    # What is in it ---------------------------------------------------------------------------
+
+    @property
+    def core(self) -> _core.Session:
+        """The engine's session, for what is not offered here."""
+        return self._core
+
+    @property
+    def n_past(self) -> int:
+        """Positions fed so far."""
+        return self._core.n_past
+
+    @property
+    def clips(self) -> list[Clip]:
+        """The clips fed so far."""
+        return list(self._clips)
+
+    @property
+    def audio_spans(self) -> list[tuple[int, int]]:
+        """[start, end) of each clip's audio tokens, in positions."""
+        return [clip.span for clip in self._clips]
+
+    @property
+    def mata(self) -> Mata | None:
+        return self._mata
+
+    @mata.setter
+    def mata(self, mata: Mata | None) -> None:
+        """Takes effect with the next feed.  Raises ValueError, MataError."""
+        check_mata(self._engine, mata)
+        self._mata = mata
+        self._switch(on=True)
+
+    # Feeding ---------------------------------------------------------------------------------
+
+    def feed(self, parts: Any) -> None:
+        """Append parts: text, token ids and clips (Part) in this order, with nothing added between them.
+
+        Neighbouring texts and ids are fed as one run.  Raises ContextFullError, AudioError, ValueError.
+        """
+        if isinstance(parts, str | Audio) or (len(parts) and all(_is_token(part) for part in parts)):
+            parts = [parts]
+        runs: list[list[int] | Audio] = []
+        for part in parts:
+            if isinstance(part, Audio):
+                runs.append(part)
+                continue
+            tokens = self._tokens(part)
+            if runs and isinstance(runs[-1], list):
+                runs[-1] += tokens
+            elif tokens:
+                runs.append(tokens)
+        self.append(runs)
+
+    def append(
+        self,
+        runs: Sequence[list[int] | Audio],
+        *,
+        markers: bool = False,
+        final: bool = True,
+    ) -> None:
+        """Feed runs of tokens and clips.
+
+        markers: with the tokens that the model wants around audio.  final: nothing more follows
+        before the next token is predicted, so the last run is fed with MATA on.
+        """
+        if self._mata is not None:
+            new = [run.seconds for run in runs if isinstance(run, Audio)]
+            self._mata.check_focus([clip.seconds for clip in self._clips] + new)
+        for number, run in enumerate(runs):
+            last = final and number == len(runs) - 1
+            self._switch(on=last and not isinstance(run, Audio))
+            if isinstance(run, Audio):
+                self._append_audio(run, markers)
+            else:
+                self._core.feed_tokens(run)
+                self._last_token = run[-1]
+
+    def step(self, token: int) -> None:
+        """Feed one generated token: append([[token]]) without its checks."""
+        self._core.feed_tokens([token])
+        self._last_token = token
+
+    def logits(self) -> NDArray[np.float32]:
+        """[n_vocab] after the last fed token.  Raises ValueError when the last thing fed was a clip."""
+        return self._core.logits()
+
+    # Branching -------------------------------------------------------------------------------
+
+    def fork(self, mata: Mata | Keep | None = KEEP) -> Session:
+        """A session that shares the KV cache up to here.
+
+        With a setting given, the last token is computed again under it; everything before it is the
+        same for every setting.
+        """
+        setting = self._mata if isinstance(mata, Keep) else mata
+        check_mata(self._engine, setting)
+        twin = object.__new__(Session)
+        twin._engine, twin._encoder = self._engine, self._encoder
+        twin._core = self._core.fork()
+        twin._mata = setting
+        twin._clips = list(self._clips)
+        twin._last_token = self._last_token
+        twin._state = self._state
+        try:
+            twin._switch(on=True)
+            if not isinstance(mata, Keep) and self._last_token is not None:
+                twin._core.truncate(self.n_past - 1)
+                twin._core.feed_tokens([self._last_token])
+        except BaseException:
+            twin.close()
+            raise
+        return twin
+
+    def truncate(self, n_past: int) -> None:
+        """Forget positions from n_past on.  Raises ValueError when the model's memory cannot do so."""
+        if n_past == self.n_past:
+            return
+        self._core.truncate(n_past)
+        self._clips = [clip for clip in self._clips if clip.span[1] <= n_past]
+        self._last_token = None
+        self._switch(on=False)
+
+    # Ending ----------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """From any thread: the running or next feed raises CancelledError."""
+        self._core.cancel()
+
+    def clear_cancel(self) -> None:
+        self._core.clear_cancel()
+
+    def close(self) -> None:
+        if not self._core.closed:
+            self._core.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._core.closed
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "Session(closed)"
+        return f"Session(n_past={self.n_past}, audio_spans={self.audio_spans}, mata={self._mata})"
+
+    # -----------------------------------------------------------------------------------------
+
+    def _tokens(self, part: Any) -> list[int]:
+        if isinstance(part, str):
+            return self._engine.tokenize(part, add_special=False, parse_special=True)
+        tokens = list(part)
+        if not all(_is_token(token) for token in tokens):
+            raise ValueError("feed takes text, lists of token ids and Audio objects")
+        return [int(token) for token in tokens]
+
+    def _append_audio(self, audio: Audio, markers: bool) -> None:
+        embedding = self._encoder.encode(audio)
+        core = self._core
+        span = core.feed_audio(embedding) if markers else core.feed_embeddings(embedding.embeddings)
+        self._last_token = None
+        self._clips.append(Clip.of(audio, embedding, span))
+
+    def _switch(self, *, on: bool) -> None:
+        """Tell the engine which spans and layers; off where there is nothing to do."""
+        mata = self._mata
+        if not on or mata is None or not mata.alpha or not self._clips:
+            state: tuple[Mata | None, int] = (None, 0)
+        else:
+            state = (mata, len(self._clips))
+        if state == self._state:
+            return
+        if state[0] is None:
+            self._core.clear_mata()
+        else:
+            self._core.set_mata(state[0].mode, state[0].alphas(self._engine.n_layer), state[0].spans(self._clips))
+        self._state = state
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

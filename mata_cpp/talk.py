@@ -1,0 +1,258 @@
+"""How a question is answered: prompt, prefill, generation, and who may do it when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import loader, scoring
+from .answer import Answer, Choice, Clip, Piece, Timings, Usage
+from .audio import Audio
+from .conversation import Conversation, Prefill
+from .encoder import AudioEncoder
+from .errors import CancelledError, MataError, ModelError
+from .generate import Generation
+from .mata import Mata
+from .prompt import Message, PromptBuilder
+from .session import Session, check_mata
+
+if TYPE_CHECKING:
+    from ._core import Engine
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked question; sampling are the arguments of _core.Sampler."""
+
+    clips: list[Audio]
+    question: str
+    system: str | None
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+
+class Talk:
+    """One conversation on one engine, for one thread at a time.
+
+    load_s: seconds that loading took, for the answers' timings.
+    """
+
+    def __init__(self, engine: Engine, encoder: AudioEncoder, prompts: PromptBuilder, load_s: float) -> None:
+        self._engine, self._encoder, self._prompts, self._load_s = engine, encoder, prompts, load_s
+        self.conversation = Conversation(
+            prompts, encoder, lambda: Session(engine, encoder), engine.n_ctx, lambda: engine.n_used
+        )
+        self.mata: Mata | None = None
+        self._lock, self._owner = threading.Lock(), 0
+        self._cancelled = False
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that the present setting acts on."""
+        return check_mata(self._engine, self.mata)
+
+    @property
+    def held_here(self) -> bool:
+        """Whether this thread is in the middle of an answer."""
+        return self._owner == threading.get_ident()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until no other thread talks.  Raises MataError in a thread that is itself answering."""
+        if self.held_here:
+            raise MataError("this chat is still answering in this thread: finish or close that stream first")
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+        try:
+            if self._engine.closed:
+                raise MataError("this chat is closed")
+            self._cancelled = False
+            if self._session is not None:
+                self._session.clear_cancel()
+            yield
+        finally:
+            self._owner = 0
+            self._lock.release()
+
+    def cancel(self) -> None:
+        """From any thread: end what is running, if anything is."""
+        if self._owner:
+            self._cancelled = True
+            if self._session is not None:
+                self._session.cancel()
+
+    # Answers -----------------------------------------------------------------------------------
+
+    def answer(self, request: Request, sampler: Any) -> Iterator[Piece]:
+        """The answer in pieces; the last carries the record.  The turn is kept once it has text."""
+        with self.turn():
+            started = time.perf_counter()
+            messages = self._messages(request)
+            try:
+                prefill = self._prefill(messages)
+            except CancelledError:
+                yield Piece("", self._nothing())
+                return
+            generation = self._generation(request, self.conversation.session, sampler)
+            try:
+                for text in generation:
+                    yield Piece(text)
+            finally:
+                self._record(messages, generation)
+            yield Piece("", self._result(generation, prefill, started, self.mata))
+
+    def compare(self, request: Request) -> tuple[Answer, Answer]:
+        """(with MATA, without) from one prefill; the conversation goes on with the first."""
+        with self.turn():
+            started = time.perf_counter()
+            messages = self._messages(request)
+            prefill = self._prefill(messages)
+            session = self.conversation.session
+            with session.fork(mata=None) as twin:
+                generation = self._generation(request, session, self.sampler(request))
+                try:
+                    _exhaust(generation)
+                finally:
+                    self._record(messages, generation)
+                boosted = self._result(generation, prefill, started, self.mata)
+                started = time.perf_counter() - prefill.encode_s - prefill.prefill_s
+                generation = self._generation(request, twin, self.sampler(request))
+                _exhaust(generation)
+                return boosted, self._result(generation, prefill, started, None)
+
+    def choose(self, request: Request, options: Sequence[str]) -> Choice:
+        """Score options as answers to request, which is not added to the conversation."""
+        texts = scoring.check_options(options)
+        with self.turn():
+            started = time.perf_counter()
+            messages = self._messages(request)
+            prefill = self._prefill(messages)
+            frame = self._prompts.answer_frame(messages)
+            rows = scoring.option_tokens(self._engine, frame, texts)
+            end = scoring.end_token(self._engine, frame)
+            first_token_s = time.perf_counter() - started
+            session = self.conversation.session
+            logprobs = scoring.score_options(self._engine, session, rows, end)
+            counts = [len(row) + (end is not None) for row in rows]
+            index = int(np.argmax(logprobs))
+            return Choice(
+                text=texts[index],
+                index=index,
+                options=texts,
+                logprobs=logprobs,
+                tokens=counts,
+                audio=session.clips,
+                usage=_usage(prefill, sum(counts)),
+                timings=Timings(self._load_s, prefill.encode_s, prefill.prefill_s, first_token_s, 0.0),
+                mata=self.mata,
+                layers=self.layers,
+            )
+
+    def encode(self, clips: Sequence[Audio]) -> list[Clip]:
+        """Encode clips ahead of the question that needs them; their span is (0, 0) for now."""
+        with self.turn():
+            for clip in clips:
+                self.conversation.check_length(clip)
+            return [Clip.of(clip, self._encoder.encode(clip), (0, 0)) for clip in clips]
+
+    def reset(self) -> None:
+        with self.turn():
+            self.conversation.reset()
+
+    def close(self) -> None:
+        """End what runs and free the engine.  Not safe to wait for in a thread that is answering."""
+        self.cancel()
+        waits = not self.held_here
+        if waits:
+            self._lock.acquire()
+        try:
+            self.conversation.drop_cache()
+            self._engine.close()
+        finally:
+            if waits:
+                self._lock.release()
+
+    def sampler(self, request: Request) -> Any:
+        """A fresh sampler.  Raises ValueError for bad numbers or a broken grammar."""
+        return loader.core().Sampler(self._engine, **request.sampling)
+
+    # -------------------------------------------------------------------------------------------
+
+    @property
+    def _session(self) -> Session | None:
+        session = self.conversation.started
+        return None if session is None or session.closed else session
+
+    def _messages(self, request: Request) -> list[Message]:
+        return self.conversation.proposed(request.question, request.clips, request.system)
+
+    def _prefill(self, messages: list[Message]) -> Prefill:
+        """Logits for the first token, under the present setting."""
+        if self.mata is not None:
+            self.mata.check_focus([clip.seconds for message in messages for clip in message.clips])
+        plan = self.conversation.plan(messages)
+        prefill = self.conversation.prefill(plan, self.mata, check=self._check)
+        if np.isnan(self.conversation.session.logits()).any():
+            self.conversation.drop_cache()
+            raise ModelError("the model computed NaN: its file or the GPU backend is at fault; try n_gpu_layers=0")
+        return prefill
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise CancelledError("cancelled")
+
+    def _generation(self, request: Request, session: Session, sampler: Any) -> Generation:
+        return Generation(
+            self._engine,
+            session,
+            sampler,
+            max_tokens=request.max_tokens,
+            stop=request.stop,
+            cancelled=lambda: self._cancelled,
+        )
+
+    def _record(self, messages: list[Message], generation: Generation) -> None:
+        """Keep the turn in the conversation, unless it was stopped before it said anything."""
+        if not self._engine.closed:
+            self.conversation.record(generation)
+        if generation.text or generation.finish_reason != "cancelled":
+            self.conversation.messages = [*messages, Message("assistant", generation.text)]
+
+    def _result(self, generation: Generation, prefill: Prefill, started: float, mata: Mata | None) -> Answer:
+        first = generation.first_token_at or time.perf_counter()
+        return Answer(
+            text=generation.text,
+            finish_reason=generation.finish_reason,
+            audio=self.conversation.session.clips,
+            usage=_usage(prefill, len(generation.tokens)),
+            timings=Timings(
+                load_s=self._load_s,
+                encode_s=prefill.encode_s,
+                prefill_s=prefill.prefill_s,
+                first_token_s=first - started,
+                decode_tokens_per_s=generation.tokens_per_second,
+            ),
+            mata=mata,
+            layers=self.layers if mata is not None else (),
+        )
+
+    def _nothing(self) -> Answer:
+        """The answer that was cancelled before it began."""
+        timings = Timings(self._load_s, 0.0, 0.0, 0.0, 0.0)
+        return Answer("", "cancelled", [], Usage(0, 0, 0), timings, self.mata, self.layers)
+
+
+def _usage(prefill: Prefill, completion_tokens: int) -> Usage:
+    return Usage(prefill.prompt_tokens, prefill.audio_tokens, completion_tokens, prefill.cached_tokens)
+
+
+def _exhaust(generation: Generation) -> None:
+    for _ in generation:
+        pass
