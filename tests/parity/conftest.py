@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-# pytest's importlib mode puts nothing on the path; the helpers beside the tests are imported by name.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from parity import reference
 from parity.scenario import LORA_SCALE, OFF, Prompt, Setting, Span, play_answer
 from tiny_files import TinyFiles
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFiles:
-    return TinyFiles(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

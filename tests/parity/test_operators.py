@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
+import os
 import re
+import sys
+import tarfile
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -34,18 +38,27 @@ LIKE_OURS = {
 }
 
 
-def graph_operators(engine: Any) -> list[str]:
-    """What MATA has added to the engine's graphs: "NAME src0-type[,src1-type] -> type"."""
-    from mata_cpp import _core
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """docs/ops of the pinned source.  The build leaves it in the archive, so it is taken from there."""
+    spec = importlib.util.spec_from_file_location("llama_source", ROOT / "cmake" / "llama_source.py")
+    assert spec is not None and spec.loader is not None
+    llama_source = sys.modules["llama_source"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(llama_source)
 
-    return list(_core.mata_graph_ops(engine))
-
-
-def tables() -> Path:
-    """docs/ops of the pinned source, which the build has laid out."""
-    found = sorted(ROOT.glob("build/*/llama.cpp/docs/ops"))
-    assert found, "no build of this tree holds llama.cpp's source: build it with pip install first"
-    return found[-1]
+    pin = llama_source.Pin.read(ROOT / "csrc" / "llama" / "pin.json")
+    given = os.environ.get("MATA_LLAMA_SOURCE")
+    if given and Path(given).is_dir():
+        return Path(llama_source.llama_dir(Path(given), pin)) / "docs" / "ops"
+    folder = tmp_path_factory.mktemp("ops")
+    with tarfile.open(given or llama_source.cached_archive(pin, llama_source.cache_dir())) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            if member.isfile() and path.parts[-3:-1] == ("docs", "ops"):
+                content = archive.extractfile(member)
+                assert content is not None
+                (folder / path.name).write_bytes(content.read())
+    return folder
 
 
 @cache
@@ -94,7 +107,10 @@ def _supported(name: str, cases: list[tuple[dict[str, str], bool]], operands: li
 
 @pytest.fixture(scope="module")
 def operators(engines: Callable[..., Any]) -> set[str]:
-    """All that MATA adds in any mode, alone and in mixed batches, with and without the read-out."""
+    """All that MATA adds: "NAME src0-type[,src1-type] -> type".
+
+    In any mode, alone and in mixed batches, with and without the read-out.
+    """
     added: set[str] = set()
     for name in ("llama", "gemma2"):
         for flash_attn, cache_type in (("off", "f32"), ("off", "f16"), ("on", "f16"), ("on", "q8_0")):
@@ -110,24 +126,22 @@ def operators(engines: Callable[..., Any]) -> set[str]:
                 engine.decode([(session, [20], False) for session in sessions])
                 for session in sessions:
                     session.close()
-            added.update(graph_operators(engine))
+            added.update(engine.graph_ops())
     return added
 
 
-def test_all_are_supported_everywhere(operators: set[str]) -> None:
+def test_all_are_supported_everywhere(operators: set[str], tables: Path) -> None:
     assert {op.split(" ")[0] for op in operators} - NO_WORK, "the graph reports no operators of MATA"
-    folder = tables()
     for op in sorted(operators):
         print(op)
-    missing = {op: backends for op in sorted(operators) if (backends := unsupported(folder, op))}
+    missing = {op: backends for op in sorted(operators) if (backends := unsupported(tables, op))}
     assert not missing
 
 
-def test_tables_can_say_no() -> None:
+def test_tables_can_say_no(tables: Path) -> None:
     """Operators that a backend lacks are found out."""
-    folder = tables()
-    assert "Metal" in unsupported(folder, "ADD1 f32,f32 -> f32")
-    assert "CUDA" in unsupported(folder, "GATED_DELTA_NET f32,f32 -> f32")
-    assert unsupported(folder, "NO_SUCH_OPERATOR f32 -> f32") == list(BACKENDS)
-    assert unsupported(folder, "ADD f32,f32 -> f32") == []
-    assert unsupported(folder, "VIEW f32 -> f32") == []
+    assert "Metal" in unsupported(tables, "ADD1 f32,f32 -> f32")
+    assert "CUDA" in unsupported(tables, "GATED_DELTA_NET f32,f32 -> f32")
+    assert unsupported(tables, "NO_SUCH_OPERATOR f32 -> f32") == list(BACKENDS)
+    assert unsupported(tables, "ADD f32,f32 -> f32") == []
+    assert unsupported(tables, "VIEW f32 -> f32") == []

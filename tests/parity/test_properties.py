@@ -138,6 +138,26 @@ def test_same_feeds_same_bits(engines: Engines, flash_attn: str, cache: str) -> 
     assert np.array_equal(*rows)
 
 
+@FLASH
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["llama", "gemma2", "qwen2vl"])
+def test_new_alpha_and_spans_reuse_the_graph(
+    engines: Engines, name: str, mode: str, flash_attn: str, cache: str
+) -> None:
+    engine, prompt, setting = engines(name, flash_attn, cache), Prompt(name, n_answer=6), Setting(mode, alphas(name))
+    session = engine.session()
+    clips = prompt.feed_audio(session)
+    setting.apply(session, clips)
+    session.feed_tokens(prompt.question)
+    session.feed_tokens(prompt.answer[:1])
+    n_builds = engine.n_graph_builds()
+    for step, token in enumerate(prompt.answer[1:]):
+        setting.times(1.0 + step).apply(session, [(a + step, b, 1.0 + step) for a, b, _ in clips])
+        session.feed_tokens([token])
+    assert engine.n_graph_builds() == n_builds
+    session.close()
+
+
 @pytest.mark.parametrize(
     ("mode", "alpha", "spans"),
     [

@@ -5,7 +5,6 @@ Slow, because it builds the unpatched source once.  stock_logits.cpp plays the s
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -172,21 +171,16 @@ def without_effect(name: str) -> dict[str, Callable[[Any], None]]:
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., NDArray[np.float32]]:
     """stock(script, model, settings, n_vocab): all rows of logits that the unpatched source gives."""
     sys.path.append(str(ROOT))  # at the end: an installed mata_cpp comes before the tree's
-    from benchmarks import stock as build
+    from benchmarks.stock import program
 
-    libraries, source = build.build(), build.BUILD / "llama.cpp"
+    stock_logits = program(Path(__file__).with_name("stock_logits.cpp"))
     folder = tmp_path_factory.mktemp("stock")
-    program = folder / "stock_logits"
-    compile_ = [os.environ.get("CXX", "c++"), "-std=c++17", "-O1", str(Path(__file__).with_name("stock_logits.cpp"))]
-    compile_ += [f"-I{source / 'include'}", f"-I{source / 'ggml' / 'include'}", "-o", str(program)]
-    compile_ += [f"-L{libraries}", "-lllama", "-lggml", "-lggml-base", f"-Wl,-rpath,{libraries}"]
-    subprocess.run(compile_, check=True)
 
     def play(script: Script, header: Sequence[str], n_vocab: int) -> NDArray[np.float32]:
         recorder = Recorder(folder)
         script(recorder)
         text = "\n".join([*header, *recorder.lines, ""])
-        output = subprocess.run([program], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
+        output = subprocess.run([stock_logits], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
         return np.frombuffer(output, dtype=np.float32).reshape(-1, n_vocab)
 
     return play
