@@ -25,7 +25,7 @@ execute_process(
     ERROR_VARIABLE message
     ERROR_STRIP_TRAILING_WHITESPACE)
 if(failed)
-    message(FATAL_ERROR "${message}")
+    message(FATAL_ERROR " ${message}") # the space keeps it on one line
 endif()
 
 include(${CMAKE_SOURCE_DIR}/cmake/llama-options.cmake)
@@ -34,6 +34,11 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_C_VISIBILITY_PRESET hidden)
 set(CMAKE_CXX_VISIBILITY_PRESET hidden)
 set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+
+# csrc/engine/guard.cpp turns an abort in ggml's C code into an exception that has to pass through it.
+if(NOT MSVC)
+    add_compile_options($<$<COMPILE_LANGUAGE:C>:-fexceptions>)
+endif()
 
 # EXCLUDE_FROM_ALL keeps its headers and CMake files out of the wheel.
 add_subdirectory(${MATA_LLAMA_TREE} ${CMAKE_BINARY_DIR}/llama-build EXCLUDE_FROM_ALL)

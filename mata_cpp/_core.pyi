@@ -114,6 +114,12 @@ class Engine:
     def decode(self, items: Sequence[tuple[Session, Sequence[int], bool]]) -> None:
         """One batch over several sessions: (session, tokens, all_logits).  Each session's logits are kept as after feed_tokens."""
 
+    def graph_ops(self) -> list[str]:
+        """Distinct operators MATA has added to graphs so far, as "NAME src-type[,src-type] -> type"."""
+
+    def n_graph_builds(self) -> int:
+        """How many graphs with MATA in them were built: changing alpha or spans must not build one."""
+
     def close(self) -> None: ...
     @property
     def closed(self) -> bool: ...

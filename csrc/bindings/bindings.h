@@ -1,0 +1,21 @@
+// One register_* per bound type; module.cpp calls them in order.
+
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <vector>
+
+namespace mata {
+
+void register_errors (pybind11::module_ & m);
+void register_log    (pybind11::module_ & m);
+void register_audio  (pybind11::module_ & m);
+void register_engine (pybind11::module_ & m);
+void register_session(pybind11::module_ & m);
+void register_sampler(pybind11::module_ & m);
+
+// The engine computes without the GIL. Arguments are converted before, results after.
+using NoGil = pybind11::call_guard<pybind11::gil_scoped_release>;
+
+} // namespace mata
