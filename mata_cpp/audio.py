@@ -57,13 +57,13 @@ class Audio:
     """A clip of sound.
 
     source: a path, bytes of an audio file, a binary file object, or ``(samples, sample_rate)`` with
-    samples float or integer, [frames] or [frames, channels].  It is decoded at once, so every problem
-    shows here as an AudioError.
+    samples float or integer, [frames] or [frames, channels].  name: how messages call it.  It is decoded
+    at once, so every problem shows here as an AudioError.
     """
 
-    def __init__(self, source: Any) -> None:
-        self.name = describe_source(source)
-        self._decoded = read_audio(source)
+    def __init__(self, source: Any, *, name: str | None = None) -> None:
+        self.name = describe_source(source) if name is None else name
+        self._decoded = read_audio(source, self.name)
         self._resampled: dict[int, NDArray[np.float32]] = {}
         self._content_id: str | None = None
 
@@ -117,13 +117,13 @@ def resample(samples: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArr
     return np.ascontiguousarray(soxr.resample(samples, rate_in, rate_out, quality="HQ"), dtype=np.float32)
 
 
-def read_audio(source: Any) -> Decoded:
+def read_audio(source: Any, name: str | None = None) -> Decoded:
     """Decode source (see Audio) at its own sample rate.  Raises AudioError."""
-    name = describe_source(source)
+    name = describe_source(source) if name is None else name
     if isinstance(source, tuple | list):
-        return _from_array(source)
+        return _from_array(source, name)
     if isinstance(source, str | Path):
-        return _from_path(Path(source), str(source))
+        return _from_path(Path(source), name)
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_file(io.BytesIO(bytes(source)), name)
     if hasattr(source, "read"):
@@ -254,7 +254,7 @@ def _reason(error: Exception) -> str:
 # Arrays ----------------------------------------------------------------------------------------
 
 
-def _from_array(source: tuple[Any, Any] | list[Any]) -> Decoded:
+def _from_array(source: tuple[Any, Any] | list[Any], name: str) -> Decoded:
     if len(source) != 2 or isinstance(source[1], bool | str | bytes) or np.ndim(source[1]) != 0:
         raise AudioError("samples are passed with their rate, as (samples, sample_rate)")
     try:
@@ -276,10 +276,10 @@ def _from_array(source: tuple[Any, Any] | list[Any]) -> Decoded:
     if channels > MAX_CHANNELS:
         raise AudioError(f"{channels} channels are too many (at most {MAX_CHANNELS})")
     if len(array) > MAX_SECONDS * rate:
-        raise AudioError(f"<samples> is longer than {MAX_SECONDS // 3600} hours: cut it into pieces")
+        raise AudioError(f"{name} is longer than {MAX_SECONDS // 3600} hours: cut it into pieces")
     scaled = scale_samples(array)
     mono = mix_down(scaled if scaled.ndim == 2 else scaled[:, None]) if scaled.size else np.zeros(0, np.float32)
-    return _checked(mono, int(rate), max(1, channels), "<samples>", not scaled.any())
+    return _checked(mono, int(rate), max(1, channels), name, not scaled.any())
 
 
 def scale_samples(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -88,7 +88,7 @@ def engine_arguments(options: EngineOptions) -> dict[str, Any]:
             raise ValueError(f"{name} must be a whole number of at least {low}, not {value!r}")
     threads = options.n_threads
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 1024):
-        raise ValueError(f"n_threads must be a number of threads or None, not {threads!r}")
+        raise ValueError(f"n_threads must be a number of threads (0 or None: the physical cores), not {threads!r}")
     flash = options.flash_attn
     if isinstance(flash, bool):
         flash = "on" if flash else "off"

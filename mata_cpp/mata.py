@@ -114,11 +114,12 @@ class Mata:
             layers = list(self.resolve_layers(n_layer))
         elif not isinstance(layers, str | int):
             layers = list(layers)
+        end = math.inf if self.focus is None else self.focus[1]
         return {
             "alpha": self.alpha,
             "layers": layers,
             "mode": self.mode,
-            "focus": None if self.focus is None else list(self.focus),
+            "focus": None if self.focus is None else [self.focus[0], end if math.isfinite(end) else None],
         }
 
 

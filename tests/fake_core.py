@@ -186,7 +186,7 @@ class Session:
         return out.decode("utf-8", "replace")
 
     def _predict(self):
-        prompt, _, said = self.text().rpartition("<|im_start|>assistant\n")
+        prompt, _, _ = self.text().rpartition("<|im_start|>assistant\n")
         wanted = self.engine.script(prompt, self.mata is not None)
         data = wanted if isinstance(wanted, bytes) else wanted.encode()
         place = len(self.items) - 1 - max((i for i, t in enumerate(self.items) if t == 258), default=-1)

@@ -78,7 +78,9 @@ def test_path_bytes_file_and_stream_are_the_same_sound(make_tone, make_file, tmp
             return self.inner.read(size)
 
     with open(path, "rb") as file:
-        sources = [Audio(source) for source in (path, str(path), data, bytearray(data), io.BytesIO(data), file, Pipe(data))]
+        sources = [
+            Audio(source) for source in (path, str(path), data, bytearray(data), io.BytesIO(data), file, Pipe(data))
+        ]
     assert len({audio.content_id for audio in sources}) == 1
     assert sources[0].name == str(path)
 

@@ -27,7 +27,9 @@ def test_ask(make_chat, clip):
     assert answer.usage.prompt_tokens == core(chat).n_past - 4
     assert answer.mata == Mata() and answer.layers == tuple(range(10, 21))
     assert answer.timings.first_token_s > 0 and answer.timings.load_s >= 0
-    assert core(chat).text().startswith("<|im_start|>system\nBe nice<|im_end|>\n<|im_start|>user\n[audio 5]\n" + QUESTION)
+    assert (
+        core(chat).text().startswith("<|im_start|>system\nBe nice<|im_end|>\n<|im_start|>user\n[audio 5]\n" + QUESTION)
+    )
     assert core(chat).text().endswith("<|im_start|>assistant\nrain")
 
 
@@ -111,7 +113,8 @@ def test_stop_strings(make_chat, clip):
 
 def test_a_template_that_rewrites_history(make_chat, clip):
     template = (
-        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}{{ m['content'].split('|')[1] }}"
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+        "{% if m['role'] == 'assistant' %}{{ m['content'].split('|')[1] }}"
         "{% else %}{{ m['content'] }}{% endif %}<|im_end|>{% endfor %}{{ '<|im_start|>assistant\n' }}"
     )
     for truncates in (True, False):
@@ -409,7 +412,14 @@ def test_questions_that_are_none(make_chat, clip):
 
 def test_options_of_ask(make_chat, clip):
     chat = make_chat()
-    for options in ({"max_tokens": 0}, {"max_tokens": 1.5}, {"seed": -1}, {"seed": "x"}, {"grammar": "broken"}, {"temperature": -1}):
+    for options in (
+        {"max_tokens": 0},
+        {"max_tokens": 1.5},
+        {"seed": -1},
+        {"seed": "x"},
+        {"grammar": "broken"},
+        {"temperature": -1},
+    ):
         with pytest.raises(ValueError):
             chat.ask(clip, QUESTION, **options)
     with pytest.raises(TypeError):

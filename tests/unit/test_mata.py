@@ -15,7 +15,8 @@ def clip(start, end, seconds):
 
 
 @pytest.mark.parametrize(
-    ("n_layer", "first", "last"), [(28, 10, 20), (30, 10, 21), (32, 11, 23), (16, 5, 11), (18, 6, 13), (4, 1, 3), (2, 0, 1), (1, 0, 1)]
+    ("n_layer", "first", "last"),
+    [(28, 10, 20), (30, 10, 21), (32, 11, 23), (16, 5, 11), (18, 6, 13), (4, 1, 3), (2, 0, 1), (1, 0, 1)],
 )
 def test_auto_is_the_middle_third(n_layer, first, last):
     assert auto_layers(n_layer) == range(first, last)
@@ -109,7 +110,9 @@ def test_focus_behind_the_clip():
         Mata(focus=(5, 6)).check_focus([5.0, 2.0])
 
 
-@pytest.mark.parametrize("focus", [(2, 1), (1, 1), (-1, 2), (math.nan, 1), (0, math.nan), (1,), 5, "1:2:3", (math.inf, math.inf)])
+@pytest.mark.parametrize(
+    "focus", [(2, 1), (1, 1), (-1, 2), (math.nan, 1), (0, math.nan), (1,), 5, "1:2:3", (math.inf, math.inf)]
+)
 def test_bad_focus(focus):
     with pytest.raises(ValueError, match="focus must be"):
         Mata(focus=focus)

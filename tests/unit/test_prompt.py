@@ -12,7 +12,8 @@ LLAMA3 = (
     "{{- bos_token }}{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] %}"
     "{%- set messages = messages[1:] %}{%- else %}{%- set system = '' %}{%- endif %}"
     "{%- if tools is not none %}TOOLS{%- endif %}"
-    "{%- for m in messages %}{{- '<|im_start|>' + m['role'] + '\n\n' + m['content'] | trim + '<|im_end|>' }}{%- endfor %}"
+    "{%- for m in messages %}{{- '<|im_start|>' + m['role'] + '\n\n' + m['content'] | trim + '<|im_end|>' }}"
+    "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n\n' }}{%- endif %}"
 )
 
@@ -52,7 +53,10 @@ def test_the_tiny_models_prompt(builder, sound):
 def test_a_system_message_replaces_the_templates_own(builder, sound):
     b = builder()
     text = b.text(b.units(b.render([Message("system", "S"), Message("user", "Q", (sound, sound))])))
-    assert text == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n[audio]\n[audio]\nQ<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        text
+        == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n[audio]\n[audio]\nQ<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def test_special_tokens_in_a_question_stay_text(builder, sound):
@@ -94,7 +98,9 @@ def test_begin_token_comes_once(builder, sound):
 
 def test_templates_that_trim_or_want_parts(builder, sound):
     b = builder(LLAMA3)
-    assert b.text(b.units(b.render([Message("user", " Q ", (sound,))]))).endswith("[audio]\n Q<|im_end|><|im_start|>assistant\n\n")
+    assert b.text(b.units(b.render([Message("user", " Q ", (sound,))]))).endswith(
+        "[audio]\n Q<|im_end|><|im_start|>assistant\n\n"
+    )
     parts = "{% for m in messages %}{% for c in m['content'] %}{{ c['text'] }}{% endfor %}!{% endfor %}"
     b = builder(parts)
     assert b.text(b.units(b.render([Message("user", "Q", (sound,))]))) == "[audio]\nQ!"

@@ -1,0 +1,61 @@
+"""A click command whose failures are one line and an exit status that scripts can use."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from ..errors import MataError
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class OneLineCommand(click.Command):
+    """Exit status 0, 1 for a failure, 2 for a wrong usage, 130 for an interrupt."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
+    ) -> NoReturn:
+        options["standalone_mode"] = False
+        status = FAILURE
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RuntimeWarning)
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            try:
+                status = int(super().main(args, prog_name, **options) or 0)
+                sys.stdout.flush()
+            except click.UsageError as error:
+                usage = f" (see {prog_name or self.name} --help)" if error.ctx else ""
+                status = fail(error.format_message().rstrip(".") + usage, USAGE)
+            except click.ClickException as error:
+                status = fail(error.format_message())
+            except (click.Abort, KeyboardInterrupt):
+                status = INTERRUPTED
+            except BrokenPipeError:
+                sys.stderr = sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - lives until the exit
+            except MataError as error:
+                status = fail(error)
+            except ValueError as error:
+                status = fail(error, USAGE)
+            except MemoryError:
+                status = fail("out of memory")
+            except Exception as error:
+                if "-v" in (args or sys.argv) or "--verbose" in (args or sys.argv):
+                    traceback.print_exc()
+                status = fail(f"unexpected {type(error).__name__}: {error} (-v shows where)")
+        sys.exit(status)
+
+
+def fail(message: object, status: int = FAILURE) -> int:
+    """Print the one line of a failure; the status to end with."""
+    click.echo(f"error: {' '.join(str(message).split())}", err=True)
+    return status
+
+
+def _show_warning(message: Any, category: Any, *rest: Any) -> None:
+    click.echo(f"warning: {' '.join(str(message).split())}", err=True)

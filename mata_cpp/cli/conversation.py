@@ -1,0 +1,145 @@
+"""The conversation of mata-chat: a question a line, commands with a slash."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..audio import Audio
+from ..errors import MataError
+from ..mata import Mata
+from . import render
+
+if TYPE_CHECKING:
+    from ..chat import AudioChat
+
+HELP = """\
+/audio PATH           hear another clip with the next question
+/mata on|off|ALPHA    turn MATA on or off, or set its strength
+/clear                forget the conversation and its clips
+/help                 this list
+/exit                 leave (or Ctrl-D); Ctrl-C stops an answer"""
+
+
+class Conversation:
+    """Lines in, answers out.  quiet leaves out the facts; options are those of AudioChat.stream."""
+
+    def __init__(self, chat: AudioChat, clips: list[Audio], *, quiet: bool, options: dict[str, Any]) -> None:
+        self._chat = chat
+        self._clips = list(clips)
+        self._quiet = quiet
+        self._options = options
+        self._last_mata = chat.mata or Mata()
+
+    def run(self) -> None:
+        """Until the end of the input, or /exit."""
+        for line in _lines():
+            line = line.strip()
+            if not line:
+                continue
+            if line in ("/exit", "/quit"):
+                return
+            try:
+                if line.startswith("/"):
+                    self._command(line)
+                else:
+                    self._ask(line)
+            except KeyboardInterrupt:
+                click.echo("(stopped)", err=True)
+            except (MataError, ValueError) as error:
+                click.echo(f"error: {' '.join(str(error).split())}", err=True)
+
+    def _ask(self, question: str) -> None:
+        before = len(self._chat.messages)
+        try:
+            answer = render.stream(self._chat.stream(self._clips, question, **self._options))
+            if answer.finish_reason == "length":
+                render.say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=self._quiet)
+        finally:
+            if len(self._chat.messages) > before:  # the clips are part of the conversation now
+                self._clips = []
+
+    def _command(self, line: str) -> None:
+        name, _, rest = line.partition(" ")
+        rest = rest.strip()
+        if name == "/audio":
+            self._audio(rest)
+        elif name == "/mata":
+            self._mata(rest)
+        elif name == "/clear":
+            self._chat.reset()
+            self._clips = []
+            render.say("the conversation is forgotten; /audio PATH gives it a clip", quiet=self._quiet)
+        elif name == "/help":
+            click.echo(HELP, err=True)
+        else:
+            click.echo(f"error: no command {name}; /help lists them", err=True)
+
+    def _audio(self, path: str) -> None:
+        if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
+            path = path[1:-1]
+        if not path:
+            raise ValueError("/audio needs a path")
+        clip = Audio(Path(path).expanduser())
+        facts = self._chat.encode(clip)
+        self._clips.append(clip)
+        for line in [render.facts(self._chat, facts), *render.notes(self._chat, facts)]:
+            render.say(line, quiet=self._quiet)
+
+    def _mata(self, word: str) -> None:
+        if word == "off":
+            self._last_mata = self._chat.mata or self._last_mata
+            self._chat.mata = None
+        elif word == "on":
+            self._chat.mata = self._chat.mata or self._last_mata
+        elif word:
+            try:
+                alpha = float(word)
+            except ValueError:
+                raise ValueError(f"/mata takes on, off or a number, not {word!r}") from None
+            self._chat.mata = replace(self._chat.mata or self._last_mata, alpha=alpha)
+        render.say(self._chat.describe_mata(), quiet=self._quiet and not word)
+
+
+def _lines() -> Iterator[str]:
+    """Lines of the input, with a prompt and a history on a terminal; Ctrl-C clears the line."""
+    if not sys.stdin.isatty():
+        yield from sys.stdin
+        return
+    with _history():
+        while True:
+            try:
+                yield input("> ")
+            except KeyboardInterrupt:
+                click.echo("\n(Ctrl-D or /exit leaves)", err=True)
+            except EOFError:
+                click.echo(err=True)
+                return
+
+
+@contextlib.contextmanager
+def _history() -> Iterator[None]:
+    """Line editing with the history of earlier conversations, where the terminal has it."""
+    try:
+        import readline
+    except ImportError:
+        yield
+        return
+    import platformdirs
+
+    path = Path(platformdirs.user_state_dir("mata-cpp", appauthor=False)) / "history"
+    with contextlib.suppress(OSError):
+        readline.read_history_file(path)
+    readline.set_history_length(1000)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(path)

@@ -1,0 +1,126 @@
+"""What is printed: answers on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..answer import Answer, Choice, Clip, Piece
+from ..mata import Mata
+
+if TYPE_CHECKING:
+    from ..chat import AudioChat
+
+GAP = " | "
+
+
+def facts(chat: AudioChat, clips: Sequence[Clip]) -> str:
+    """The line that comes first: the model, what it hears, whether MATA is on."""
+    if not clips:
+        heard = "no audio yet"
+    else:
+        count = "" if len(clips) == 1 else f"{len(clips)} clips, "
+        seconds, tokens = sum(clip.seconds for clip in clips), sum(clip.tokens for clip in clips)
+        heard = f"{count}{seconds:.1f} s of audio, {tokens} audio tokens"
+    return f"{chat.model_name}: {heard}; {chat.describe_mata()}"
+
+
+def notes(chat: AudioChat, clips: Sequence[Clip]) -> list[str]:
+    """What the user should know about how the clips are heard."""
+    lines = [
+        f"note: {clip.name} is longer than the model's window and is heard in {clip.windows} windows"
+        for clip in clips
+        if clip.windows > 1
+    ]
+    if not chat.engine.projector_checked:
+        lines.append(
+            f"note: how audio is prepared for the projector type {chat.engine.projector} is not checked "
+            "against its reference implementation"
+        )
+    return lines
+
+
+def say(line: str, *, quiet: bool = False) -> None:
+    """A line on standard error."""
+    if not quiet:
+        click.echo(line, err=True)
+
+
+def stream(pieces: Iterable[Piece]) -> Answer:
+    """Write an answer as it comes; the line is ended also when it is interrupted."""
+    answer, wrote, line_open = None, False, False
+    try:
+        for piece in pieces:
+            answer = piece.answer or answer
+            text = str(piece) if wrote else piece.lstrip()
+            if text:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+                wrote, line_open = True, not text.endswith("\n")
+    finally:
+        if line_open or (answer is not None and not wrote):
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+    assert answer is not None
+    return answer
+
+
+def as_json(chat: AudioChat, answer: Answer | Choice, without: Answer | Choice | None = None) -> str:
+    """One JSON object; with --compare the other answer is under "without"."""
+    record = answer.to_dict()
+    ordered: dict[str, Any] = {"answer": record.pop("answer"), "model": model_facts(chat)}
+    reason = record.pop("finish_reason")
+    ordered.update(record, finish_reason=reason)
+    if without is not None:
+        other = without.to_dict()
+        del other["audio"]
+        ordered["without"] = other
+    return json.dumps(ordered, ensure_ascii=False, indent=2)
+
+
+def model_facts(chat: AudioChat) -> dict[str, str]:
+    return {"name": chat.model_name, "path": str(chat.model_path), "mmproj": str(chat.mmproj_path)}
+
+
+def side_by_side(left: str, right: str, titles: tuple[str, str], width: int | None = None) -> str:
+    """Two texts in columns; width: of both (None: the terminal's)."""
+    total = width or min(shutil.get_terminal_size((80, 24)).columns, 160)
+    column = max(10, (total - len(GAP)) // 2)
+    columns = [
+        [*_wrapped(title, column), "-" * column, *_wrapped(text, column)]
+        for title, text in zip(titles, (left, right), strict=True)
+    ]
+    height = max(map(len, columns))
+    padded = [lines + [""] * (height - len(lines)) for lines in columns]
+    rows = zip(*padded, strict=True)
+    return "\n".join(f"{a:<{column}}{GAP}{b}".rstrip() for a, b in rows)
+
+
+def compared(answers: tuple[Answer | Choice, Answer | Choice], mata: Mata) -> str:
+    texts = [_with_share(answer) for answer in answers]
+    return side_by_side(texts[0], texts[1], (f"with MATA (alpha {mata.alpha:g})", "without"))
+
+
+def shares(choice: Choice) -> list[str]:
+    """A line for each option with its share of the probability, likeliest first."""
+    order = sorted(range(len(choice.options)), key=lambda i: -choice.logprobs[i])
+    return [f"  {choice.probabilities[i]:.3f}  {choice.options[i]}" for i in order]
+
+
+def _with_share(answer: Answer | Choice) -> str:
+    if isinstance(answer, Choice):
+        return f"{answer.text} ({answer.probabilities[answer.index]:.3f})"
+    return answer.text.strip()
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for line in text.splitlines():
+        lines += textwrap.wrap(line, width) or [""]
+    return lines

@@ -1,0 +1,370 @@
+"""mata-chat on the stand-in: exact output, exact exit status."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from click.testing import CliRunner
+
+from mata_cpp import Audio
+from mata_cpp.cli.chat import cli
+from mata_cpp.cli.render import side_by_side
+
+FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
+QUESTION = "What sound is this?"
+
+
+@pytest.fixture
+def run(fake, fake_model, monkeypatch):
+    """run(*arguments, input=None, **engine options) -> (exit status, stdout, stderr)."""
+    monkeypatch.setenv("COLUMNS", "60")
+
+    def call(*arguments, input=None, model=True, **options):
+        fake.OPTIONS.update(options)
+        words = [*(["--model", str(fake_model)] if model else []), *map(str, arguments)]
+        result = CliRunner().invoke(cli, words, input=input, prog_name="mata-chat")
+        return result.exit_code, result.stdout, result.stderr
+
+    return call
+
+
+# One question ----------------------------------------------------------------------------------
+
+
+def test_a_question(run, clip):
+    assert run(clip, QUESTION) == (0, "rain\n", FACTS)
+
+
+def test_quiet(run, clip):
+    assert run("-q", clip, QUESTION) == (0, "rain\n", "")
+
+
+def test_without_mata(run, clip):
+    off = "model: 1.0 s of audio, 5 audio tokens; MATA off\n"
+    assert run("--no-mata", clip, QUESTION, script=lambda p, mata: f"{mata}") == (0, "False\n", off)
+    assert run("--alpha", "0", clip, QUESTION) == (0, "False\n", off)
+
+
+def test_settings(run, clip):
+    status, out, err = run("--alpha", "0.25", "--layers", "3,7", "--mode", "abs", "--focus", "0.5:", clip, QUESTION)
+    assert (status, out) == (0, "rain\n")
+    assert err == (
+        "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.25, layers 3,7 of 30, mode abs, focus 0.5:inf s)\n"
+    )
+
+
+def test_several_clips_and_the_question_anywhere(run, clip, tmp_path):
+    other = tmp_path / "b.wav"
+    other.write_bytes(clip.read_bytes())
+    status, out, err = run(clip, QUESTION, other)
+    assert (status, out) == (0, "rain\n")
+    assert err.startswith("model: 2 clips, 2.0 s of audio, 10 audio tokens; MATA on")
+
+
+def test_standard_input(run, clip):
+    assert run("-", QUESTION, input=clip.read_bytes()) == (0, "rain\n", FACTS)
+    assert run("-", QUESTION, input=b"") == (1, "", "error: standard input is empty: no audio came\n")
+    status, out, err = run("-", QUESTION, input=b"hello\n" * 100)
+    assert (status, out) == (1, "") and err.startswith("error: <stdin> is not audio")
+
+
+def test_long_audio_is_said_to_be_windowed(run, make_tone, make_file, tmp_path):
+    path = tmp_path / "long.wav"
+    path.write_bytes(make_file(make_tone(65.0, 8000), 8000))
+    _, _, err = run(path, QUESTION)
+    assert err.splitlines()[1] == f"note: {path} is longer than the model's window and is heard in 3 windows"
+
+
+def test_an_unchecked_projector_is_said(run, clip):
+    _, _, err = run(clip, QUESTION, projector_checked=False, projector="glma")
+    assert err.splitlines()[1].startswith("note: how audio is prepared for the projector type glma is not checked")
+
+
+def test_length(run, clip):
+    assert run("--max-tokens", "2", clip, QUESTION) == (0, "ra\n", FACTS + "note: cut off after 2 tokens\n")
+
+
+def test_an_empty_answer_is_an_empty_line(run, clip):
+    assert run(clip, QUESTION, script=lambda p, m: "") == (0, "\n", FACTS)
+    assert run(clip, QUESTION, script=lambda p, m: " a\n") == (0, "a\n", FACTS)
+
+
+def test_options_reach_the_engine(run, clip, fake, tmp_path):
+    lora = tmp_path / "a.gguf"
+    lora.write_bytes(b"GGUF adapter")
+    seen = {}
+
+    class Engine(fake.Engine):
+        def __init__(self, *arguments, **options):
+            seen.update(options)
+            super().__init__(*arguments, **options)
+
+    fake.Engine = Engine
+    words = ["--threads", "3", "--gpu-layers", "0", "--ctx", "999", "--flash-attn", "off", "--cache-type", "q8_0"]
+    assert run(*words, "--lora", f"{lora}:0.5", "--system", "S", clip, QUESTION)[0] == 0
+    assert seen["lora"] == [(str(lora), 0.5)] and seen["n_threads"] == 3 and seen["n_gpu_layers"] == 0
+    assert seen["n_ctx"] == 999 and seen["flash_attn"] == "off" and seen["cache_type_k"] == "q8_0"
+
+
+def test_json(run, clip, fake_model):
+    status, out, err = run("--json", clip, QUESTION)
+    record = json.loads(out)
+    assert (status, err) == (0, FACTS)
+    assert list(record) == ["answer", "model", "audio", "mata", "usage", "timings", "finish_reason"]
+    assert record["answer"] == "rain" and record["finish_reason"] == "stop"
+    assert record["model"]["path"] == str(fake_model) and record["audio"][0]["tokens"] == 5
+    assert record["mata"]["layers"] == list(range(10, 21))
+    assert json.loads(run("--json", "--no-mata", clip, QUESTION)[1])["mata"] is None
+    assert json.loads(run("--json", "--focus", "0.5:", clip, QUESTION)[1])["mata"]["focus"] == [0.5, None]
+
+
+def test_choices(run, clip):
+    status, out, err = run("--choices", "cat | dog", clip, "Which?", script=lambda p, m: "dog")
+    assert (status, out) == (0, "dog\n")
+    assert err == FACTS + "  1.000  dog\n  0.000  cat\n"
+    record = json.loads(run("--choices", "cat|dog", "--json", clip, "Which?")[1])
+    assert record["answer"] == "dog" and record["index"] == 1 and len(record["logprobs"]) == 2
+
+
+def test_compare(run, clip):
+    status, out, err = run("--compare", clip, QUESTION, script=lambda p, mata: "loud rain " * 5 if mata else "a dog")
+    assert (status, err) == (0, FACTS)
+    assert out == textwrap.dedent("""\
+        with MATA (alpha 0.1)        | without
+        ---------------------------- | ----------------------------
+        loud rain loud rain loud     | a dog
+        rain loud rain loud rain     |
+        """)
+    record = json.loads(run("--compare", "--json", clip, QUESTION)[1])
+    assert record["answer"].startswith("loud") and record["without"]["answer"] == "a dog"
+    assert record["without"]["mata"] is None
+    out = run("--compare", "--choices", "cat|dog", clip, "Which?", script=lambda p, mata: "cat" if mata else "dog")[1]
+    assert out.splitlines()[2] == "cat (1.000)                  | dog (1.000)"
+
+
+def test_columns():
+    assert side_by_side("", "b\n\nc", ("x", "y"), 23).splitlines() == [
+        "x          | y",
+        "---------- | ----------",
+        "           | b",
+        "           |",
+        "           | c",
+    ]
+
+
+def test_endless_repetition_is_a_warning(run, clip):
+    status, out, err = run(clip, QUESTION, script=lambda p, m: "@" * 999)
+    assert (status, out) == (0, "@" * 32 + "\n")
+    assert err.startswith(FACTS + "warning: stopped: the model repeated '@' 32 times") and err.count("\n") == 2
+
+
+# Failures --------------------------------------------------------------------------------------
+
+
+def test_missing_files(run, clip):
+    assert run("none.wav", QUESTION) == (1, "", "error: no such file: none.wav\n")
+    assert run(clip, "none.wav", QUESTION) == (1, "", "error: no such file: none.wav\n")
+    assert run(clip, "none.mp3") == (1, "", "error: no such file: none.mp3\n")
+    assert run("none", QUESTION) == (1, "", "error: no such file: none\n")
+
+
+def test_bad_audio(run, tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(b"")
+    assert run(path, QUESTION) == (1, "", f"error: {path} is empty (0 bytes)\n")
+    assert run(tmp_path, QUESTION) == (1, "", f"error: {tmp_path} is a directory: name an audio file in it\n")
+
+
+def test_zero_audio_tokens_is_an_error(run, make_tone, make_file, tmp_path):
+    path = tmp_path / "short.wav"
+    path.write_bytes(make_file(make_tone(0.1)))
+    message = f"error: {path} gave no audio tokens: it is too short for this model\n"
+    assert run(path, QUESTION) == (1, "", message)
+
+
+def test_context_full(run, clip):
+    status, out, err = run(clip, QUESTION, n_ctx=60)
+    assert (status, out) == (1, "")
+    assert err.startswith(FACTS + "error: the context is full: the conversation needs") and err.endswith(
+        "(--ctx 512)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([QUESTION], "a question needs at least one audio file"),
+        (["CLIP", " "], "the question is empty"),
+        (["CLIP", "", QUESTION], None),
+        (["-"], "audio from standard input (-) needs a question"),
+        (["-", "-", QUESTION], "standard input (-) can be given only once"),
+        (["CLIP", "--json"], "--json needs a question"),
+        (["CLIP", "--compare"], "--compare needs a question"),
+        (["CLIP", "--choices", "a|b"], "--choices needs a question"),
+        (["CLIP", QUESTION, "--choices", "a"], '--choices: options must be at least two texts, as in "cat|dog"'),
+        (
+            ["CLIP", QUESTION, "--choices", "a|"],
+            "--choices: an option must be a text that is not empty, not '', as in \"cat|dog\"",
+        ),
+        (["CLIP", QUESTION, "--compare", "--no-mata"], "--compare and --no-mata exclude each other"),
+        (["CLIP", QUESTION, "--alpha", "1", "--no-mata"], "--no-mata and --alpha exclude each other"),
+        (["CLIP", QUESTION, "--alpha", "nan"], "alpha must be finite, not nan"),
+        (["CLIP", QUESTION, "--focus", "5:1"], "focus must be a window with 0 <= start < end in seconds, not 5:1"),
+        (["CLIP", QUESTION, "--focus", "x"], "focus must be START:END in seconds, e.g. 3.2:7.5, not 'x'"),
+        (["CLIP", QUESTION, "--max-tokens", "0"], "Invalid value for '--max-tokens': 0 is not in the range x>=1"),
+        (["CLIP", QUESTION, "--temperature", "-1"], "Invalid value for '--temperature': -1.0 is not in the range x>=0"),
+    ],
+)
+def test_usage(run, clip, arguments, message):
+    status, out, err = run(*[clip if word == "CLIP" else word for word in arguments])
+    if message is None:
+        assert (status, err) == (1, "error: no such file: ''\n")
+        return
+    assert (status, out, err) == (2, "", f"error: {message} (see mata-chat --help)\n")
+
+
+def test_settings_that_do_not_fit_the_model(run, clip):
+    status, out, err = run("--layers", "20:40", clip, QUESTION)
+    assert (status, out) == (2, "")
+    assert err == "error: layers 20:40 reach outside this model, which has layers 0 to 29\n"
+    status, _, err = run("--focus", "3:4", clip, QUESTION)
+    assert status == 2 and err.endswith("error: focus 3:4 s holds no audio: the clip ends at 1.00 s\n")
+    assert run("--cache-type", "x", "--unknown", clip, QUESTION)[0] == 2
+
+
+def test_an_unknown_model(run, clip):
+    status, out, err = run("--model", "tinny", clip, QUESTION, model=False)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: no model 'tinny': it is neither a file nor one of tiny, ")
+    assert err.endswith("(did you mean tiny?)\n")
+
+
+def test_swapped_files(run, clip, fake_model, tmp_path):
+    projector = tmp_path / "mmproj-model.gguf"
+    message = "error: mmproj-model.gguf is a projector and model.gguf a model: swap them\n"
+    assert run("--model", projector, "--mmproj", fake_model, clip, QUESTION, model=False) == (1, "", message)
+
+
+def test_an_interrupt_ends_with_130(run, clip, fake):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    status, out, err = run(clip, QUESTION, slow=interrupt)
+    assert (status, out) == (130, "") and err.rstrip("\n") == FACTS.rstrip("\n")
+
+    calls = iter(range(99))
+
+    def later():
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+
+    assert run(clip, QUESTION, slow=later)[:2] == (130, "ra\n")
+
+
+def test_an_unexpected_failure_is_one_line(run, clip):
+    def broken(prompt, mata):
+        raise RuntimeError("two\nlines")
+
+    status, out, err = run(clip, QUESTION, script=broken)
+    assert (status, out) == (1, "")
+    assert err == FACTS + "error: unexpected RuntimeError: two lines (-v shows where)\n"
+
+
+def test_version_and_help():
+    result = CliRunner().invoke(cli, ["--version"])
+    assert (result.exit_code, result.output) == (0, "mata-chat 0.1.0\n")
+    assert CliRunner().invoke(cli, ["--help"]).exit_code == 0
+
+
+def test_help_is_quick():
+    """Neither NumPy nor the compiled part is loaded for it."""
+    program = (
+        "import sys; from mata_cpp.cli.chat import cli\n"
+        "try: cli.main(['--help'], prog_name='mata-chat')\n"
+        "except SystemExit: pass\n"
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'jinja2', 'soundfile', 'mata_cpp._core')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL).returncode == 0
+
+
+# A conversation --------------------------------------------------------------------------------
+
+
+def test_conversation(run, clip):
+    def script(prompt, mata):
+        return f"{'on' if mata else 'off'} {prompt.count('[audio')}"
+
+    lines = [
+        "First?",
+        "",
+        "/mata off",
+        "Second?",
+        f"/audio '{clip}'",
+        "Third?",
+        "/mata 0.5",
+        "/mata",
+        "/nonsense",
+        "/exit",
+        "X?",
+    ]
+    status, out, err = run(clip, input="\n".join(lines), script=script)
+    assert (status, out) == (0, "on 1\noff 1\noff 2\n")
+    assert err == FACTS + (
+        "MATA off\n"
+        "model: 1.0 s of audio, 5 audio tokens; MATA off\n"
+        "MATA on (alpha 0.5, layers 10:21 of 30, mode scale)\n"
+        "MATA on (alpha 0.5, layers 10:21 of 30, mode scale)\n"
+        "error: no command /nonsense; /help lists them\n"
+    )
+
+
+def test_a_conversation_survives_bad_lines(run, clip):
+    lines = ["/audio none.wav", "/audio", "/mata much", "/mata on", "/clear", "Q?", f"/audio {clip}", "Q?", "/help"]
+    status, out, err = run(clip, input="\n".join(lines))
+    assert (status, out) == (0, "rain\n")
+    assert err.startswith(
+        FACTS
+        + (
+            "error: no such file: none.wav\n"
+            "error: /audio needs a path\n"
+            "error: /mata takes on, off or a number, not 'much'\n"
+            "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
+            "the conversation is forgotten; /audio PATH gives it a clip\n"
+            "error: there is no audio in this conversation yet: pass a clip with the question\n"
+        )
+    )
+    assert "/mata on|off|ALPHA" in err
+
+
+def test_a_clip_stays_pending_until_a_question_is_answered(run, clip):
+    status, out, err = run(clip, input="x" * 200 + "\nQ?\n", n_ctx=200)
+    assert (status, out) == (0, "rain\n")
+    assert "error: the context is full" in err
+
+
+def test_an_interrupt_stops_the_answer_and_keeps_the_conversation(run, clip):
+    state = {"left": 2}
+
+    def script(prompt, mata):
+        return "rain" if "Again" in prompt else "a very long answer"
+
+    def slow():
+        state["left"] -= 1
+        if state["left"] == -1:
+            raise KeyboardInterrupt
+
+    status, out, err = run(clip, input="Q?\nAgain?\n", script=script, slow=slow)
+    assert (status, out) == (0, "a\nrain\n")
+    assert err == FACTS + "(stopped)\n"
+
+
+def test_conversation_without_files(run, clip):
+    status, out, err = run(input=f"/audio {clip}\nQ?\n")
+    assert (status, out) == (0, "rain\n")
+    assert err.splitlines()[0] == "model: no audio yet; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)"
+
+
+def test_named_clip(clip):
+    assert Audio(str(clip)).name == str(clip)
