@@ -99,11 +99,15 @@ OFF = Setting(None)
 
 
 def alphas(name: str, layers: str = "ends") -> tuple[float, ...]:
-    """Per-layer alpha: some inner layers, or the first, the last and one between (the last layer of llama.cpp's
-    graph has only the rows that predict)."""
+    """Per-layer alpha.  "inner": layers 2 and 3; "ends": the first, the last (whose graph has only the rows that
+    predict after attention) and one between; "every": all, no two alike."""
     n = CONFIGS[name].n_layer
-    chosen = {"inner": {2: 0.5, 3: 0.8}, "ends": {0: 0.6, 3: 0.4, n - 1: 0.9}}[layers]
-    return tuple(chosen.get(il, 0.0) for il in range(n))
+    chosen = {
+        "inner": {2: 0.5, 3: 0.8},
+        "ends": {0: 0.6, 3: 0.4, n - 1: 0.9},
+        "every": {il: 0.1 + 0.05 * il for il in range(n)},
+    }
+    return tuple(chosen[layers].get(il, 0.0) for il in range(n))
 
 
 def play(session: AnySession, prompt: Prompt, setting: Setting) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from parity import reference
 from parity.scenario import ARCHS, MODES, OFF, Prompt, Setting, Span, alphas, distance, play, play_answer
+from tiny_files import TinyFiles
 
 Engines = Callable[..., Any]
 References = Callable[..., reference.Model]
@@ -35,7 +36,7 @@ def test_off(engines: Engines, expected: Expected, name: str) -> None:
     with_closing.close()
 
 
-@pytest.mark.parametrize("layers", ["inner", "ends"])
+@pytest.mark.parametrize("layers", ["inner", "ends", "every"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ARCHS)
 def test_flash_off(engines: Engines, expected: Expected, name: str, mode: str, layers: str) -> None:
@@ -46,10 +47,11 @@ def test_flash_off(engines: Engines, expected: Expected, name: str, mode: str, l
     assert distance(expected(prompt, setting), expected(prompt)) > 0.1  # the boost does something
 
 
+@pytest.mark.parametrize("layers", ["ends", "every"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ARCHS)
-def test_flash_on(engines: Engines, expected: Expected, name: str, mode: str) -> None:
-    engine, prompt, setting = engines(name, "on", "f16"), Prompt(name), Setting(mode, alphas(name))
+def test_flash_on(engines: Engines, expected: Expected, name: str, mode: str, layers: str) -> None:
+    engine, prompt, setting = engines(name, "on", "f16"), Prompt(name), Setting(mode, alphas(name, layers))
     errors = {}
     for which in (OFF, setting):
         session = engine.session()
@@ -202,7 +204,7 @@ def test_truncate(engines: Engines, expected: Expected, name: str, flash_attn: s
 @pytest.mark.parametrize("name", ARCHS)
 def test_small_batches(engines: Engines, expected: Expected, name: str, flash_attn: str, cache: str) -> None:
     """Clip and question are cut into several batches and those into ubatches: only the very last row predicts."""
-    engine = engines(name, flash_attn, cache, n_batch=8, n_ubatch=4)
+    engine = engines(name, flash_attn, cache, n_batch=8, n_ubatch=4, n_seq_max=2)
     prompt, setting = Prompt(name, n_question=21), Setting("scale", alphas(name))
     session = engine.session()
     _close(play(session, prompt, setting), expected(prompt, setting), _tolerance(flash_attn))
@@ -322,4 +324,33 @@ def test_span_over_text_to_come(engines: Engines, heard: Any, name: str, flash_a
     for either in (session, fork):
         either.set_mata("scale", alphas(name), [(0, 4000, 1.0)])
     _close(play_answer(session, prompt), play_answer(fork, prompt), _tolerance(flash_attn))
+    session.close()
+
+
+@FLASH
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen2vl"])
+def test_recorded_sound(
+    engines: Engines, references: References, tiny: TinyFiles, name: str, flash_attn: str, cache: str
+) -> None:
+    """The way a clip really comes in: encoded by the projector, its span as feed_audio gives it."""
+    engine, prompt = engines(name, flash_attn, cache, mmproj_path=str(tiny.mmproj)), Prompt(name)
+    samples = np.random.default_rng(0).standard_normal(int(1.7 * engine.sample_rate)).astype(np.float32) * 0.1
+    audio = engine.encode_audio(samples)
+    session, mirror = engine.session(), references(name).session()
+    for either in (session, mirror):
+        either.feed_tokens(prompt.before)
+    start, end = session.feed_audio(audio)
+    assert audio.n_tokens == end - start == len(audio.embeddings)
+    assert start == len(prompt.before) + len(audio.begin)
+    assert session.n_past == end + len(audio.end)
+    if audio.begin:
+        mirror.feed_tokens(audio.begin)
+    mirror.feed_embeddings(audio.embeddings)
+    if audio.end:
+        mirror.feed_tokens(audio.end)
+    rows = []
+    for either in (session, mirror):
+        either.set_mata("scale", alphas(name), [(start, end, 1.0)])
+        rows.append(play_answer(either, prompt))
+    _close(*rows, _tolerance(flash_attn))
     session.close()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from parity.scenario import ARCHS, LORA_SCALE, MODES, Prompt
+from parity.scenario import ARCHS, LORA_SCALE, Prompt
 from tiny_files import TinyFiles
 from tiny_models import CONFIGS
 
@@ -136,8 +136,8 @@ def several_at_once(name: str) -> Script:
     return script
 
 
-def more_than_a_batch(name: str) -> Script:
-    prompt = Prompt(name, n_text=700, n_question=600)
+def more_than_a_ubatch(name: str) -> Script:
+    prompt = Prompt(name, n_text=540, n_question=400)
 
     def script(engine: Any) -> None:
         session = engine.session()
@@ -148,7 +148,7 @@ def more_than_a_batch(name: str) -> Script:
     return script
 
 
-SCRIPTS = {f.__name__: f for f in (one_after_the_other, several_at_once, more_than_a_batch)}
+SCRIPTS = {f.__name__: f for f in (one_after_the_other, several_at_once, more_than_a_ubatch)}
 
 
 def never_set(_: Any) -> None:
@@ -157,14 +157,14 @@ def never_set(_: Any) -> None:
 
 def without_effect(name: str) -> dict[str, Callable[[Any], None]]:
     """Settings that must be as good as none."""
-    n_layer = CONFIGS[name].n_layer
-    ways: dict[str, Callable[[Any], None]] = {"never set": never_set}
-    for mode in MODES:
-        ways[f"{mode}, alpha 0"] = lambda s, m=mode: s.set_mata(m, [0.0] * n_layer, [(0, 4000, 1.0)])
-        ways[f"{mode}, no span"] = lambda s, m=mode: s.set_mata(m, [0.5] * n_layer, [])
-        ways[f"{mode}, weight 0"] = lambda s, m=mode: s.set_mata(m, [0.5] * n_layer, [(0, 4000, 0.0)])
-        ways[f"{mode}, span not reached"] = lambda s, m=mode: s.set_mata(m, [0.5] * n_layer, [(4000, 4010, 1.0)])
-    return ways
+    half, none = [0.5] * CONFIGS[name].n_layer, [0.0] * CONFIGS[name].n_layer
+    return {
+        "never set": never_set,
+        "alpha 0": lambda session: session.set_mata("scale", none, [(0, 4000, 1.0)]),
+        "no span": lambda session: session.set_mata("abs", half, []),
+        "weight 0": lambda session: session.set_mata("add", half, [(0, 4000, 0.0)]),
+        "span not reached": lambda session: session.set_mata("scale", half, [(4000, 4010, 1.0)]),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_off_is_stock(
     tiny: TinyFiles, engines: Callable[..., Any], stock: Any, name: str, script: str, flash_attn: str, cache: str
 ) -> None:
     name, _, lora = name.partition(" with ")
-    n_threads, n_ctx = 2, 2048
+    n_threads, n_ctx = 1, 1024
     cache_v = "f16" if flash_attn == "off" else cache  # a quantized V needs flash attention
     feeds = SCRIPTS[script](name)
     header = [f"model {tiny.model(name)}"]
@@ -209,7 +209,7 @@ def test_off_is_stock(
     )
     wanted = stock(feeds, header, engine.n_vocab)
     assert np.isfinite(wanted).all()
-    ways = without_effect(name) if script != "more_than_a_batch" else {"never set": never_set}
+    ways = without_effect(name) if script != "more_than_a_ubatch" else {"never set": never_set}
     for way, prepare in ways.items():
         tap = Tap(engine, prepare)
         feeds(tap)
