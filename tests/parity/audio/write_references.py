@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,7 +146,9 @@ def load(arch: str) -> torch.nn.Module:
     """The model with the parameters of models.py; whatever it has besides belongs to seeing."""
     model = build(arch).eval()
     own = {name.removeprefix("model."): value for name, value in model.state_dict(keep_vars=True).items()}
-    own = {name.replace("text.model.", "language_model.").replace("text.lm", "lm"): value for name, value in own.items()}
+    own = {
+        name.replace("text.model.", "language_model.").replace("text.lm", "lm"): value for name, value in own.items()
+    }
     for name, x in models.parameters(arch).items():
         target = own.pop(name)
         assert target.shape == x.shape, (name, target.shape, x.shape)
@@ -231,11 +232,15 @@ def prompt(arch: str, n_audio: int) -> tuple[torch.Tensor, tuple[int, int]]:
     return torch.tensor([ids]), (len(before), len(before) + n_audio)
 
 
-def run(arch: str, model: torch.nn.Module, inputs: dict[str, Any], tokens: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def run(
+    arch: str, model: torch.nn.Module, inputs: dict[str, Any], tokens: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
     """(logits [n_tokens, n_vocab], the audio embeddings that the language model was given [n_audio, n_embd])"""
     text = model.text.model if arch == "ultravox" else model.model.language_model
     given: list[torch.Tensor] = []
-    keep = text.register_forward_pre_hook(lambda _, args, kwargs: given.append(kwargs["inputs_embeds"]), with_kwargs=True)
+    keep = text.register_forward_pre_hook(
+        lambda _, args, kwargs: given.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
     with keep:
         made = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), **inputs)
     return made.logits[0].numpy(), given[0][tokens == models.AUDIO_TOKEN].numpy()
