@@ -9,6 +9,7 @@ import dataclasses
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -52,9 +53,9 @@ def _not_numbers(path: Path) -> None:
     reader.data.flush()
 
 
-def _shaped(**changes: int) -> Callable[[Path], object]:
+def _shaped(name: str = "llama", **changes: Any) -> Callable[[Path], object]:
     """A model whose file is consistent but whose shape cannot be computed with."""
-    return lambda path: write_model(path, dataclasses.replace(LLAMA, **changes))
+    return lambda path: write_model(path, dataclasses.replace(CONFIGS[name], **changes))
 
 
 def _vocab_with_duplicate(path: Path) -> None:
@@ -125,6 +126,10 @@ BROKEN_MODELS: dict[str, Callable[[Path], object]] = {
     "heads_not_a_multiple_of_kv_heads": _model(attention__head_count_kv=3),
     "three_kv_heads_of_eight": _shaped(n_head_kv=3),
     "odd_head_size": _shaped(head_dim=31),
+    "rope_sections_of_nothing": _shaped("qwen2vl", rope_sections=(0, 0, 0, 0)),
+    "rope_sections_beyond_the_head": _shaped("qwen2vl", rope_sections=(100, 100, 100, 0)),
+    "negative_rope_sections": _shaped("qwen2vl", rope_sections=(-4, 6, 6, 0)),
+    "window_without_width": _shaped("gemma3", window=2**32 - 1),
     "not_numbers": _not_numbers,
     "zero_head_size": _model(attention__key_length=0, attention__value_length=0),
     "zero_width": _model(embedding_length=0),

@@ -46,6 +46,8 @@ class Config:
     window: int = 0  # sliding window of the layers that have one
     attn_softcap: float = 0.0
     final_softcap: float = 0.0
+    conv_layers: tuple[int, ...] = ()  # LFM2: layers with a short causal convolution instead of attention
+    conv_width: int = 3
     vocab: str = "bpe"
 
 
@@ -62,10 +64,17 @@ CONFIGS = {
         arch="gemma3", seed=5, n_layer=7, n_embd=160, n_head=4, n_head_kv=1, tied=True, post_norm=True,
         embd_scaled=True, qk_norm=True, eps=1e-6, rope_base=1e6, window=24, vocab="spm",
     ),
+    # Every query head its own keys; an odd number of query heads to a KV head.
+    "mha": Config(seed=6, n_layer=4, n_embd=128, n_head=4, n_head_kv=4),
+    "groups_of_three": Config(arch="qwen2", seed=7, n_layer=4, n_embd=192, n_head=6, n_head_kv=2, qkv_bias=True),
+    # Layers without attention among layers with it.
+    "lfm2": Config(
+        arch="lfm2", seed=8, n_embd=128, n_head=4, qk_norm=True, tied=True, rope_base=1e6, conv_layers=(0, 1, 3, 4),
+    ),
 }  # fmt: skip
 
-AUDIO_EMBD_STD = {"llama": 1.0, "qwen2": 1.0, "qwen2vl": 1.0, "gemma2": 0.2, "gemma3": 2.5}
-"""Spread of made-up audio embeddings: that of the token embeddings as they enter layer 0.
+AUDIO_EMBD_STD = {"gemma2": 0.2, "gemma3": 2.5, "lfm2": 0.2}
+"""Spread of made-up audio embeddings, where it is not 1: that of the token embeddings as they enter layer 0.
 
 Gemma-2's graph multiplies audio embeddings by sqrt(n_embd) as it does tokens'; Gemma-3's does not.
 """
@@ -74,7 +83,7 @@ Gemma-2's graph multiplies audio embeddings by sqrt(n_embd) as it does tokens'; 
 def audio_embeddings(name: str, n: int, seed: int = 0) -> Array:
     """Made-up embeddings of n audio tokens for the model called name, [n, n_embd]."""
     rng = np.random.default_rng(1000 + seed)
-    return (rng.standard_normal((n, CONFIGS[name].n_embd)) * AUDIO_EMBD_STD[name]).astype(np.float32)
+    return (rng.standard_normal((n, CONFIGS[name].n_embd)) * AUDIO_EMBD_STD.get(name, 1.0)).astype(np.float32)
 
 
 def write_model(path: Path, config: Config, *, tokenizer: bool = True, overrides: dict[str, int] | None = None) -> Path:
@@ -82,10 +91,10 @@ def write_model(path: Path, config: Config, *, tokenizer: bool = True, overrides
     writer = gguf.GGUFWriter(path, config.arch)
     writer.add_name(f"tiny random {config.arch}")
     _add_metadata(writer, config, overrides or {})
-    n_vocab = _add_vocab(writer, config.vocab) if tokenizer else 320
+    n_vocab = add_vocab(writer, config.vocab) if tokenizer else 320
     for tensor, data in tensors(config, n_vocab).items():
         writer.add_tensor(tensor, data)
-    _finish(writer)
+    finish(writer)
     return path
 
 
@@ -106,17 +115,22 @@ def tensors(config: Config, n_vocab: int) -> dict[str, Array]:
     for il in range(config.n_layer):
         b = f"blk.{il}."
         weights[b + "attn_norm.weight"] = vector(n_embd, 0.6, 1.4)
-        weights[b + "attn_q.weight"] = matrix(n_q, n_embd, 1.3)
-        weights[b + "attn_k.weight"] = matrix(n_kv, n_embd, 1.3)
-        weights[b + "attn_v.weight"] = matrix(n_kv, n_embd, 1.0)
-        weights[b + "attn_output.weight"] = matrix(n_embd, n_q, 1.0)
-        if config.qkv_bias:
-            weights[b + "attn_q.bias"] = vector(n_q, -0.7, 0.7)
-            weights[b + "attn_k.bias"] = vector(n_kv, -0.7, 0.7)
-            weights[b + "attn_v.bias"] = vector(n_kv, -0.7, 0.7)
-        if config.qk_norm:
-            weights[b + "attn_q_norm.weight"] = vector(config.head_dim, 1.0, 1.8)
-            weights[b + "attn_k_norm.weight"] = vector(config.head_dim, 1.0, 1.8)
+        if il in config.conv_layers:
+            weights[b + "shortconv.in_proj.weight"] = matrix(3 * n_embd, n_embd, 1.0)
+            weights[b + "shortconv.conv.weight"] = matrix(n_embd, config.conv_width, 1.0)
+            weights[b + "shortconv.out_proj.weight"] = matrix(n_embd, n_embd, 1.0)
+        else:
+            weights[b + "attn_q.weight"] = matrix(n_q, n_embd, 1.3)
+            weights[b + "attn_k.weight"] = matrix(n_kv, n_embd, 1.3)
+            weights[b + "attn_v.weight"] = matrix(n_kv, n_embd, 1.0)
+            weights[b + "attn_output.weight"] = matrix(n_embd, n_q, 1.0)
+            if config.qkv_bias:
+                weights[b + "attn_q.bias"] = vector(n_q, -0.7, 0.7)
+                weights[b + "attn_k.bias"] = vector(n_kv, -0.7, 0.7)
+                weights[b + "attn_v.bias"] = vector(n_kv, -0.7, 0.7)
+            if config.qk_norm:
+                weights[b + "attn_q_norm.weight"] = vector(config.head_dim, 1.0, 1.8)
+                weights[b + "attn_k_norm.weight"] = vector(config.head_dim, 1.0, 1.8)
         if config.post_norm:
             weights[b + "post_attention_norm.weight"] = vector(n_embd, 0.6, 1.4)
             # Small: the CPU backend's GELU goes through halves, whose rounding would otherwise be the greatest error.
@@ -125,7 +139,8 @@ def tensors(config: Config, n_vocab: int) -> dict[str, Array]:
         weights[b + "ffn_gate.weight"] = matrix(n_ff, n_embd, 1.0)
         weights[b + "ffn_up.weight"] = matrix(n_ff, n_embd, 1.0)
         weights[b + "ffn_down.weight"] = matrix(n_embd, n_ff, 1.0)
-    weights["output_norm.weight"] = vector(n_embd, 0.6, 1.4)
+    output_norm = "token_embd_norm.weight" if config.arch == "lfm2" else "output_norm.weight"
+    weights[output_norm] = vector(n_embd, 0.6, 1.4)
     if not config.tied:
         weights["output.weight"] = matrix(n_vocab, n_embd, 2.5)
     return weights
@@ -146,7 +161,7 @@ def write_lora(path: Path, config: Config, *, rank: int = 4, alpha: float = 8.0)
     for name, (n_out, n_in) in shapes.items():
         writer.add_tensor(name + ".lora_a", (rng.standard_normal((rank, n_in)) / np.sqrt(n_in)).astype(np.float32))
         writer.add_tensor(name + ".lora_b", (rng.standard_normal((n_out, rank)) * 0.3).astype(np.float32))
-    _finish(writer)
+    finish(writer)
     return path
 
 
@@ -191,7 +206,7 @@ def write_mmproj(
     for name, data in (_projector_tensors(c) | (extra or {})).items():
         if name not in leave_out:
             writer.add_tensor(name, data)
-    _finish(writer)
+    finish(writer)
     return path
 
 
@@ -241,6 +256,10 @@ def _add_metadata(writer: gguf.GGUFWriter, config: Config, overrides: dict[str, 
     }  # fmt: skip
     if config.window:
         integers["attention.sliding_window"] = config.window
+    if config.conv_layers:
+        del integers["attention.head_count_kv"]
+        writer.add_head_count_kv([0 if il in config.conv_layers else config.n_head_kv for il in range(config.n_layer)])
+        integers["shortconv.l_cache"] = config.conv_width
     for key, value in (integers | overrides).items():
         writer.add_uint32(f"{config.arch}.{key}", value)
     writer.add_layer_norm_rms_eps(config.eps)
@@ -253,7 +272,7 @@ def _add_metadata(writer: gguf.GGUFWriter, config: Config, overrides: dict[str, 
         writer.add_final_logit_softcapping(config.final_softcap)
 
 
-def _add_vocab(writer: gguf.GGUFWriter, kind: str) -> int:
+def add_vocab(writer: gguf.GGUFWriter, kind: str) -> int:
     """A vocabulary of 320 entries that can spell any text: bytes, a few pieces of English, chat markers."""
     pieces = ["th", "the", "an", "and", "in", "ing", "er", "ou", "you", "he", "hea", "hear", "wh", "what", "do"]
     markers = ["<|im_start|>", "<|im_end|>", "<|audio|>"]
@@ -314,7 +333,7 @@ def _byte_characters() -> list[str]:
     return [stand_in[b] for b in range(256)]
 
 
-def _finish(writer: gguf.GGUFWriter) -> None:
+def finish(writer: gguf.GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -49,7 +49,7 @@ class Mata:
 
 
 class Model:
-    """Weights and shape of a GGUF file of one of the architectures llama, qwen2, qwen2vl, gemma2, gemma3."""
+    """Weights and shape of a GGUF file of one of the architectures llama, qwen2, qwen2vl, gemma2, gemma3, lfm2."""
 
     def __init__(self, path: Path, lora: Sequence[tuple[Path, float]] = ()) -> None:
         reader = gguf.GGUFReader(path)
@@ -65,7 +65,8 @@ class Model:
         self.n_layer = int(value("block_count"))
         self.n_embd = int(value("embedding_length"))
         self.n_head = int(value("attention.head_count"))
-        self.n_head_kv = int(value("attention.head_count_kv", self.n_head))
+        kv_heads = reader.fields[f"{self.arch}.attention.head_count_kv"].contents()
+        self.n_head_kv = max(kv_heads) if isinstance(kv_heads, list) else int(kv_heads)  # a list has 0 for no attention
         self.head_dim = int(value("attention.key_length", self.n_embd // self.n_head))
         self.eps = float(value("attention.layer_norm_rms_epsilon"))
         self.rope_base = float(value("rope.freq_base", 10000.0))
@@ -129,7 +130,8 @@ class Model:
 
     def logits(self, x: Array) -> Array:
         head = "output.weight" if "output.weight" in self.weights else "token_embd.weight"
-        z = self.norm(x, "output_norm.weight") @ self.weights[head].T
+        norm = "token_embd_norm.weight" if self.arch == "lfm2" else "output_norm.weight"
+        z = self.norm(x, norm) @ self.weights[head].T
         return _softcap(z, self.final_softcap)
 
     def session(self) -> Session:
@@ -149,7 +151,7 @@ class Session:
 
     @property
     def n_past(self) -> int:
-        return len(self.keys[0])
+        return len(self.keys[-1])
 
     def set_mata(self, mode: str, alpha: Sequence[float], spans: Sequence[Span]) -> None:
         self.mata = Mata(mode, tuple(alpha), tuple(spans))
@@ -213,7 +215,11 @@ class Session:
         self.readout = {}
         for il in range(m.n_layer):
             b = f"blk.{il}."
-            y = self._attention(m.norm(x, b + "attn_norm.weight"), il, position, predicts)
+            y = m.norm(x, b + "attn_norm.weight")
+            if b + "shortconv.conv.weight" in m.weights:
+                y = self._convolution(y, il)
+            else:
+                y = self._attention(y, il, position, predicts)
             if m.gemma:
                 y = m.norm(y, b + "post_attention_norm.weight")
             x = x + y
@@ -256,6 +262,22 @@ class Session:
                 before_after[0].append(np.stack(rows_before))
                 before_after[1].append(np.stack(rows_after))
         return m.linear(out.reshape(len(x), -1), b + "attn_output")
+
+    def _convolution(self, x: Array, il: int) -> Array:
+        """LFM2's gated short convolution; its inputs are kept where attention has keys."""
+        m = self.model
+        b = f"blk.{il}.shortconv."
+        gate_in, gate_out, value = np.split(m.linear(x, b + "in_proj"), 3, axis=1)
+        first = len(self.keys[il])
+        self.keys[il].extend(gate_in * value)
+        self.values[il].extend(gate_in * value)
+        kernel = m.weights[b + "conv.weight"]  # [n_embd, width], the newest position last
+        width = kernel.shape[1]
+        out = np.empty_like(x)
+        for i in range(len(x)):
+            last = self.keys[il][max(0, first + i + 1 - width) : first + i + 1]
+            out[i] = sum(kernel[:, width - len(last) + t] * row for t, row in enumerate(last))
+        return m.linear(gate_out * out, b + "out_proj")
 
     def row_is_boosted(self, predicts: bool) -> bool:
         """Only rows that predict a token."""

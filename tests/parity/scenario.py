@@ -13,7 +13,7 @@ from tiny_models import CONFIGS, audio_embeddings
 Span = tuple[int, int, float]
 
 MODES = ("scale", "abs", "add")
-ARCHS = tuple(CONFIGS)
+ARCHS = ("llama", "qwen2", "qwen2vl", "gemma2", "gemma3")
 LORA_SCALE = 0.7
 
 

@@ -72,6 +72,16 @@ def test_flash_on_with_f32_cache(engines: Engines, expected: Expected, name: str
     assert errors[setting] <= 2 * max(errors[OFF], FLASH_FLOOR)
 
 
+@pytest.mark.parametrize(("flash_attn", "cache"), [("off", "f32"), ("on", "f16")])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["mha", "groups_of_three"])
+def test_head_groups(engines: Engines, expected: Expected, name: str, mode: str, flash_attn: str, cache: str) -> None:
+    prompt, setting = Prompt(name), Setting(mode, alphas(name))
+    session = engines(name, flash_attn, cache).session()
+    _close(play(session, prompt, setting), expected(prompt, setting), _tolerance(flash_attn))
+    session.close()
+
+
 def _tolerance(flash_attn: str) -> float:
     """Where several sequences are compared one by one: F32, or the error of halves as measured above."""
     return TOLERANCE if flash_attn == "off" else 5e-2
@@ -232,6 +242,22 @@ def test_lora(engines: Engines, expected: Expected, mode: str | None, flash_attn
     assert distance(expected(prompt, setting, lora=True), expected(prompt, setting)) > 1.0
 
 
+@pytest.mark.parametrize(("cache", "bits"), [("bf16", 8), ("q5_1", 5), ("q4_0", 4), ("iq4_nl", 4)])
+def test_coarser_caches_run(engines: Engines, expected: Expected, cache: str, bits: int) -> None:
+    """With few bits little can be compared: MATA moves the logits the way it should."""
+    engine, prompt, setting = engines("llama", "on", cache), Prompt("llama"), Setting("scale", alphas("llama"))
+    rows = []
+    for which in (OFF, setting):
+        session = engine.session()
+        session.set_attention_readout([0, 3])
+        rows.append(play(session, prompt, which))
+        session.close()
+    effect, wanted = (rows[1] - rows[0]).ravel(), (expected(prompt, setting) - expected(prompt)).ravel()
+    correlation = float(np.corrcoef(effect, wanted)[0, 1])
+    print(f"{cache}: {correlation:.4f}")
+    assert correlation > 1.0 - 2.0 ** (2 - bits)
+
+
 @pytest.mark.parametrize(("flash_attn", "cache_k", "cache_v"), [("on", "q8_0", "q8_0"), ("off", "q8_0", "f32")])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma2", "gemma3"])
@@ -270,6 +296,27 @@ def test_teacher_forcing(
     rows.extend(session.logits_all())
     _close(np.array(rows), expected(prompt, setting), _tolerance(flash_attn))
     session.close()
+
+
+@FLASH
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_as_many_as_there_are(engines: Engines, expected: Expected, name: str, flash_attn: str, cache: str) -> None:
+    """All 32 sessions in one batch, each with another mode and strength."""
+    engine = engines(name, flash_attn, cache, n_ctx=2048)
+    prompt = Prompt(name, n_answer=2)
+    settings = [Setting(MODES[i % 3], alphas(name, "inner")).times(0.25 * (i // 6)) for i in range(engine.n_seq_max)]
+    first = engine.session()
+    clips = prompt.feed_audio(first)
+    sessions = [first, *(first.fork() for _ in settings[1:])]
+    for session, setting in zip(sessions, settings, strict=True):
+        setting.apply(session, clips)
+    rows = [_feed_together(engine, sessions, [prompt.question] * len(sessions))]
+    for token in prompt.answer:
+        rows.append(_feed_together(engine, sessions, [[token]] * len(sessions)))
+    for i in (0, 1, 7, 14, 18, 30, 31):
+        _close(np.array([r[i] for r in rows]), expected(prompt, settings[i]), _tolerance(flash_attn))
+    for session in sessions:
+        session.close()
 
 
 @FLASH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -195,12 +196,98 @@ def test_bad_readout_is_refused(engines: Engines, layers: list[int]) -> None:
 
 
 @FLASH
-@pytest.mark.parametrize("alpha", [1e4, -1e4])
+@pytest.mark.parametrize("alpha", [100.0, -100.0, 1e4, -1e4, 1e38])
 @pytest.mark.parametrize("mode", MODES)
 def test_extreme_alpha_stays_finite(engines: Engines, mode: str, alpha: float, flash_attn: str, cache: str) -> None:
-    """The greatest alpha that is taken: attention collapses, but into numbers."""
-    engine, prompt = engines("llama", flash_attn, cache), Prompt("llama")
+    """Attention may collapse, but into numbers: a NaN would stay in the cache for sessions to come.
+
+    An alpha that cannot be computed with has to be refused.
+    """
+    # An engine of its own, not to spoil the other tests'.
+    engine, prompt = engines("llama", flash_attn, cache, n_ctx=256), Prompt("llama")
     session = engine.session()
-    logits = play(session, prompt, Setting(mode, (alpha,) * 6))
-    assert np.isfinite(logits).all()
+    spans = [(start, end, 2.0) for start, end, _ in prompt.feed_audio(session)]
+    try:
+        session.set_mata(mode, [0.0, *[alpha] * 5], spans)
+    except ValueError:
+        assert abs(alpha) > 100.0
+    else:
+        assert np.isfinite(play_answer(session, prompt)).all()
     session.close()
+
+
+@FLASH
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_embeddings_have_to_be_numbers(engines: Engines, value: float, flash_attn: str, cache: str) -> None:
+    engine, prompt = engines("llama", flash_attn, cache, n_ctx=256), Prompt("llama")
+    session, clip = engine.session(), prompt.clip(0)
+    clip[3, 5] = value
+    with pytest.raises(ValueError):
+        session.feed_embeddings(clip)
+    assert session.n_past == 0
+    session.close()
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3"])
+def test_truncate_reaches_back_beyond_the_window(engines: Engines, name: str) -> None:
+    """Positions that have left a sliding window come back into it when the session is cut: they must still be there.
+
+    llama.cpp gives their cells to other sequences when it needs some.
+    """
+    engine = engines(name, n_ctx=512)
+    tokens = np.random.default_rng(0).integers(10, 300, 400).tolist()
+    session = engine.session()
+    session.feed_tokens(tokens[:30])
+    session.feed_tokens([7])
+    wanted = session.logits()
+    session.close()
+
+    before = engine.session()
+    before.feed_tokens(tokens[:100])  # takes the first cells
+    session = engine.session()
+    session.feed_tokens(tokens[:60])
+    before.close()
+    other = engine.session()
+    for start in range(0, 300, 12):
+        other.feed_tokens(tokens[start : start + 12])
+    session.truncate(30)
+    session.feed_tokens([7])
+    assert distance(session.logits(), wanted) <= 2e-4
+    session.close()
+    other.close()
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_cancelling_leaves_the_session_as_it_was(engines: Engines, name: str) -> None:
+    """The same for a feed that is cancelled half way, whose tokens may have taken cells of the session itself."""
+    from mata_cpp.errors import CancelledError
+
+    engine = engines(name, n_ctx=512, n_batch=64, n_ubatch=64)
+    tokens = np.random.default_rng(0).integers(10, 300, 450).tolist()
+    session = engine.session()
+    session.feed_tokens(tokens[:30])
+    session.feed_tokens([7])
+    wanted = session.logits()
+    session.close()
+
+    n_cancelled = 0
+    for milliseconds in range(0, 60, 3):
+        before, session = engine.session(), engine.session()
+        before.feed_tokens(tokens[:60])
+        session.feed_tokens(tokens[:30])
+        before.close()
+        timer = threading.Timer(milliseconds / 1000, session.cancel)
+        timer.start()
+        try:
+            session.feed_tokens(tokens[30:])
+        except CancelledError:
+            n_cancelled += 1
+            session.clear_cancel()
+            assert session.n_past == 30
+            session.feed_tokens([7])
+            assert distance(session.logits(), wanted) <= 2e-4
+        finally:
+            timer.cancel()
+            timer.join()
+            session.close()
+    assert n_cancelled > 0
