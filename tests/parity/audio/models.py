@@ -177,7 +177,7 @@ def parameter(arch: str, name: str, shape: tuple[int, ...]) -> Array:
         x = x * gain / np.sqrt(np.prod(shape[2:] if "experts" in name else shape[1:]))
     if "conv" in name and name.endswith("weight"):
         x = 1.5 * x
-        if "conv_out" not in name and arch != "audioflamingo3":
+        if arch != "audioflamingo3":
             x = x.astype(np.float16)  # the converter stores them so
     return x.astype(np.float32)
 
@@ -222,7 +222,7 @@ def audio_tensors(arch: str) -> Iterator[tuple[str, NDArray]]:
         module, _, kind = name.partition(".")[2].rpartition(".")
         layer = re.match(r"layers\.(\d+)\.(.*)", module)
         new = f"a.blk.{layer[1]}.{AUDIO_NAMES[layer[2]]}" if layer else AUDIO_NAMES[module]
-        if module.startswith("conv") and module != "conv_out":
+        if module.startswith("conv"):
             if kind == "bias":
                 x = x.reshape(-1, *[1] * (2 if "2d" in module else 1))
             elif arch != "audioflamingo3":
@@ -295,11 +295,11 @@ def write_text(arch: str, path: Path) -> Path:
     if about.text == "llama":
         writer.add_rope_dimension_count(HEAD_DIM)
         writer.add_vocab_size(len(TOKENS))
+        writer.add_key_length(HEAD_DIM)
+        writer.add_value_length(HEAD_DIM)
     if about.sections:
         writer.add_rope_dimension_sections([*about.sections, 0])
     if about.text == "qwen3vlmoe":
-        writer.add_key_length(HEAD_DIM)
-        writer.add_value_length(HEAD_DIM)
         writer.add_expert_count(N_EXPERT)
         writer.add_expert_used_count(N_EXPERT_USED)
         writer.add_expert_feed_forward_length(N_FF_EXPERT)

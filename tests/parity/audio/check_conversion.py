@@ -1,0 +1,155 @@
+"""Hold the files of models.py to the pinned llama.cpp's own converter: the same tensors, the same hyperparameters.
+
+Run by hand where torch, transformers and safetensors are installed, from the root of the repository, with the folder
+of llama.cpp inside the pinned source distribution:
+
+    python -m tests.parity.audio.check_conversion vendor/llama.cpp
+
+The parameters are stored under the names of the published checkpoints, with the configuration that transformers
+writes; the vocabulary is left out, which the converter would want to recognise.
+"""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.dont_write_bytecode = True
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]) / "gguf-py")]  # the converter needs the gguf that it came with
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from . import models
+from .models import ARCHS
+from .write_references import AUDIO, TEXT, VISION, build, rope
+
+CHECKPOINT = {
+    "ultravox": "UltravoxModel", "qwen2_audio": "Qwen2AudioForConditionalGeneration",
+    "audioflamingo3": "AudioFlamingo3ForConditionalGeneration", "voxtral": "VoxtralForConditionalGeneration",
+    "qwen2_5_omni": "Qwen2_5OmniModel", "qwen3_omni": "Qwen3OmniMoeForConditionalGeneration",
+}  # fmt: skip
+
+# What the published models' configurations say besides and the converter asks for.
+SEEING = {**VISION, "image_size": 28, "patch_size": 14, "fullatt_block_indexes": [0], "window_size": 28}
+SEEING |= {"num_position_embeddings": 4, "deepstack_visual_indexes": [], "in_channels": 3}
+PREPROCESSOR = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+
+def checkpoint_names(arch: str, part: str) -> dict[str, np.ndarray]:
+    """Parameters under the names that the published checkpoints have; part is "text" or "mmproj"."""
+    stored = {}
+    for name, x in models.parameters(arch).items():
+        if arch == "ultravox" and part == "text":  # a checkpoint of its own
+            name = name.replace("language_model.", "model.")
+        elif arch.endswith("omni"):
+            name = "thinker." + name.replace("language_model.", "model.")
+        else:
+            name = name.replace("language_model.", "language_model.model.").replace("lm_head", "language_model.lm_head")
+        if name.endswith("experts.gate_up_proj"):
+            for e, expert in enumerate(x):
+                stem = name.removesuffix("gate_up_proj") + f"{e}."
+                stored[stem + "gate_proj.weight"] = expert[: models.N_FF_EXPERT]
+                stored[stem + "up_proj.weight"] = expert[models.N_FF_EXPERT :]
+        elif name.endswith("experts.down_proj"):
+            for e, expert in enumerate(x):
+                stored[name.removesuffix("down_proj") + f"{e}.down_proj.weight"] = expert
+        else:
+            stored[name] = x
+    if arch == "ultravox":
+        audio = ("audio_tower.", "multi_modal_projector.")
+        stored = {name: x for name, x in stored.items() if name.startswith(audio) == (part == "mmproj")}
+    return stored
+
+
+def configuration(arch: str, part: str) -> dict[str, Any]:
+    if arch == "ultravox":
+        if part == "text":
+            about = {"model_type": "llama", "rms_norm_eps": 1e-6, "head_dim": models.HEAD_DIM, **TEXT, **rope()}
+            return about | {"architectures": ["LlamaForCausalLM"]}
+        about = {"stack_factor": models.ULTRAVOX_STACK, "text_config": TEXT, "audio_config": AUDIO}
+    else:
+        made = json.loads(build(arch).config.to_json_string(use_diff=False))
+        about = made
+        if arch.endswith("omni"):
+            about = {"model_type": arch, "thinker_config": made | {"vision_config": SEEING}}
+    return about | {"architectures": [CHECKPOINT[arch]]}
+
+
+def convert(folder: Path, part: str) -> gguf.GGUFReader:
+    import conversion
+    from conversion import base
+
+    kind = base.ModelType.MMPROJ if part == "mmproj" else base.ModelType.TEXT
+    hparams = base.ModelBase.load_hparams(folder, False)
+    named = base.get_model_architecture(hparams, kind)
+    converter = conversion.get_model_class(named, mmproj=part == "mmproj")
+    converter.set_vocab = lambda self: None
+    converter(folder, gguf.LlamaFileType.ALL_F32, folder / "out.gguf", hparams=hparams).write()
+    return gguf.GGUFReader(next(folder.glob("*.gguf")))
+
+
+def tensors(reader: gguf.GGUFReader) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    return {
+        t.name: (t.tensor_type.name, tuple(int(n) for n in t.shape), t.data.tobytes())
+        for t in reader.tensors
+        if not t.name.startswith("v.")
+    }
+
+
+def hyperparameters(reader: gguf.GGUFReader) -> dict[str, Any]:
+    skipped = ("GGUF.", "general.", "tokenizer.", "clip.vision.", "clip.has_vision_encoder", "clip.use_")
+    return {k: f.contents() for k, f in reader.fields.items() if not k.startswith(skipped)}
+
+
+def differences(arch: str, part: str, folder: Path) -> list[str]:
+    (folder / "config.json").write_text(json.dumps(configuration(arch, part)))
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    stored = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in checkpoint_names(arch, part).items()}
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    theirs = convert(folder, part)
+    ours = gguf.GGUFReader(
+        models.write_mmproj(arch, folder / "own.bin")
+        if part == "mmproj"
+        else models.write_text(arch, folder / "own.bin")
+    )
+    found = []
+    a, b = tensors(ours), tensors(theirs)
+    for name in sorted(a.keys() | b.keys()):
+        x, y = a.get(name), b.get(name)
+        if x is None or y is None:
+            found.append(f"{name}: {'only here' if y is None else 'only there'}")
+        elif x[:2] != y[:2]:
+            found.append(f"{name}: {x[:2]} here, {y[:2]} there")
+        elif x[2] != y[2]:
+            apart = np.abs(np.frombuffer(x[2], np.float32) - np.frombuffer(y[2], np.float32)).max()
+            if apart > 1e-4 or "position_embd" not in name:  # sines of large numbers
+                found.append(f"{name}: differs by {apart:.1e}")
+    mine, other = hyperparameters(ours), hyperparameters(theirs)
+    found += [f"{k}: {mine[k]} here, {other.get(k)} there" for k in sorted(mine) if mine[k] != other.get(k)]
+    found += [f"{k}: only there ({other[k]})" for k in sorted(other.keys() - mine.keys())]
+    return found
+
+
+def main() -> int:
+    transformers.utils.logging.set_verbosity_error()
+    failed = 0
+    for arch in ARCHS:
+        for part in ("text", "mmproj"):
+            with tempfile.TemporaryDirectory() as folder:
+                found = differences(arch, part, Path(folder))
+            print(f"{arch} {part}: {'equal' if not found else ''}", *found, sep="\n  " if found else "")
+            failed += bool(found)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
