@@ -9,19 +9,21 @@ from .audio import Audio
 from .mata import Mata
 
 if TYPE_CHECKING:
-    from ._core import AudioEmbedding
+    from .encoder import Heard
 
 
 @dataclass(frozen=True)
 class Clip:
     """A clip as the model heard it.
 
-    seconds, sample_rate (Hz) and channels are the source's; tokens is the number of audio tokens, at
-    positions [span[0], span[1]); windows is the number of encoder windows it was cut into.
+    seconds, sample_rate (Hz) and channels are the source's; heard_seconds adds the silence that some
+    models are given after a short clip.  tokens is the number of audio tokens, at positions
+    [span[0], span[1]); windows is the number of encoder windows the clip was cut into.
     """
 
     name: str
     seconds: float
+    heard_seconds: float
     sample_rate: int
     channels: int
     tokens: int
@@ -29,15 +31,17 @@ class Clip:
     span: tuple[int, int]
 
     @classmethod
-    def of(cls, audio: Audio, embedding: AudioEmbedding, span: tuple[int, int]) -> Clip:
+    def of(cls, audio: Audio, heard: Heard, span: tuple[int, int]) -> Clip:
+        """What Session and AudioChat report of audio, encoded as heard."""
         start, end = span
         return cls(
             name=audio.name,
             seconds=audio.seconds,
+            heard_seconds=max(audio.seconds, heard.seconds),
             sample_rate=audio.sample_rate,
             channels=audio.channels,
-            tokens=embedding.n_tokens,
-            windows=embedding.n_windows,
+            tokens=heard.n_tokens,
+            windows=heard.embedding.n_windows,
             span=(int(start), int(end)),
         )
 
@@ -55,8 +59,8 @@ class Usage:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds for loading the model, encoding the audio, prefill, and from the question to the first
-    token; tokens per second of decoding (0 when only one was decoded)."""
+    """load_s, encode_s (the new clips', even if ahead of the question), prefill_s, and first_token_s, which is
+    from the question to the first token, in seconds; tokens per second of decoding, 0 for one token."""
 
     load_s: float
     encode_s: float

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .encoder import NO_SILENCE, Silence
 from .errors import ModelError
 
 Report = Callable[[str], None]
@@ -46,12 +47,16 @@ class OwnFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the catalogue: its two files, and one line on what it is."""
+    """A model of the catalogue: its two files, and one line on what it is.
+
+    silence: what it was trained to hear after a clip.
+    """
 
     name: str
     model: WheelFile | HubFile
     mmproj: OwnFile | HubFile
     about: str
+    silence: Silence = NO_SILENCE
 
 
 ENTRIES = (
@@ -66,6 +71,7 @@ ENTRIES = (
         ),
         OwnFile("tiny/mmproj-tiny-f16.gguf"),
         "SmolLM2-135M-Instruct with whisper-tiny.en: names sounds, digits and instruments; 125 MB",
+        Silence(heard_s=1.28, encoder_s=10.0),
     ),
     Entry(
         "qwen2.5-omni-3b",
@@ -98,11 +104,12 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name is how messages call the model."""
+    """What to load.  name is how messages call the model; silence as in Entry."""
 
     name: str
     model: Path
     mmproj: Path
+    silence: Silence = NO_SILENCE
 
 
 def resolve(
@@ -122,9 +129,10 @@ def resolve(
     if entry is not None and not Path(text).is_file():
         from . import download
 
+        silence = NO_SILENCE
         if projector is None:
-            projector = download.obtain(entry.mmproj, entry, report)
-        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector)
+            projector, silence = download.obtain(entry.mmproj, entry, report), entry.silence
+        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence)
     path = Path(text)
     if not path.exists() and _looks_like_name(text):
         raise ModelError(_unknown(text))

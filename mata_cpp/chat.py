@@ -77,7 +77,7 @@ class AudioChat:
         self._engine, self.load_s = loader.open_engine(files, options, progress)
         try:
             check_mata(self._engine, mata)
-            self._encoder = AudioEncoder(self._engine)
+            self._encoder = AudioEncoder(self._engine, files.silence)
             prompts = PromptBuilder.for_engine(self._engine, template_variables)
         except BaseException:
             self._engine.close()

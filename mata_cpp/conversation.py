@@ -114,14 +114,14 @@ class Conversation:
         self._check_room(0, self._encoder.estimate_tokens(clip), at_least=True)
 
     def _encode(self, plan: Plan, check: Callable[[], None]) -> float:
-        """Encode the clips that are new; the seconds it took."""
-        started = time.perf_counter()
+        """Encode the clips that are new; the seconds it took, now or ahead of the question."""
+        seconds = 0.0
         for unit in plan.new:
             if isinstance(unit, Audio):
                 check()
                 self.check_length(unit)
-                self._encoder.encode(unit)
-        return time.perf_counter() - started
+                seconds += self._encoder.encode(unit).embedding.encode_s
+        return seconds
 
     def prefill(self, plan: Plan, mata: Mata | None, *, check: Callable[[], None]) -> Prefill:
         """Bring the cache to the planned state, logits ready under mata.
@@ -217,8 +217,8 @@ class Conversation:
         total = 0
         for unit in units:
             if isinstance(unit, Audio):
-                embedding = self._encoder.encode(unit)
-                total += len(embedding.begin) + embedding.n_tokens + len(embedding.end)
+                heard = self._encoder.encode(unit)
+                total += len(heard.embedding.begin) + heard.n_tokens + len(heard.embedding.end)
             else:
                 total += 1
         return total

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .audio import Audio
 from .errors import AudioError
@@ -17,18 +20,47 @@ MAX_CACHED_TOKENS = 32768
 PROBE_SECONDS = 30
 
 
+@dataclass(frozen=True)
+class Silence:
+    """What a model was trained to hear after a clip.
+
+    Clips shorter than heard_s are followed by silence that the language model hears too, up to that
+    length; further silence, up to encoder_s, is seen by the encoder alone and its tokens are left out.
+    """
+
+    heard_s: float = 0.0
+    encoder_s: float = 0.0
+
+
+NO_SILENCE = Silence()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A clip's embedding; the first n_tokens of it are heard, which are seconds long."""
+
+    embedding: AudioEmbedding
+    n_tokens: int
+    seconds: float
+
+    @property
+    def is_whole(self) -> bool:
+        return self.n_tokens == self.embedding.n_tokens
+
+
 class AudioEncoder:
     """Encodes clips and remembers the latest embeddings by the clips' content.
 
     At most MAX_CLIPS clips and MAX_CACHED_TOKENS audio tokens (n_embd floats each) are kept.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, silence: Silence = NO_SILENCE) -> None:
         self._engine = engine
-        self._cache: OrderedDict[str, AudioEmbedding] = OrderedDict()
+        self._silence = silence
+        self._cache: OrderedDict[str, Heard] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encode(self, audio: Audio) -> AudioEmbedding:
+    def encode(self, audio: Audio) -> Heard:
         """Raises AudioError for a model without audio and for a clip that gives no token."""
         with self._lock:
             found = self._cache.get(audio.content_id)
@@ -36,13 +68,13 @@ class AudioEncoder:
                 self._cache.move_to_end(audio.content_id)
                 return found
             self._need_audio()
-            embedding = self._engine.encode_audio(audio.samples(self._engine.sample_rate))
-            if embedding.n_tokens <= 0:
+            heard = self._hear(audio)
+            if heard.n_tokens <= 0:
                 raise AudioError(f"{audio.name} gave no audio tokens: it is too short for this model")
-            self._cache[audio.content_id] = embedding
+            self._cache[audio.content_id] = heard
             while len(self._cache) > 1 and (len(self._cache) > MAX_CLIPS or self._tokens() > MAX_CACHED_TOKENS):
                 self._cache.popitem(last=False)
-            return embedding
+            return heard
 
     def is_cached(self, audio: Audio) -> bool:
         return audio.content_id in self._cache
@@ -57,8 +89,16 @@ class AudioEncoder:
         head = self._engine.encode_audio(samples[: PROBE_SECONDS * rate])
         return int(head.n_tokens * (len(samples) // (PROBE_SECONDS * rate)))
 
+    def _hear(self, audio: Audio) -> Heard:
+        rate = self._engine.sample_rate
+        samples = audio.samples(rate)
+        heard = max(len(samples), round(self._silence.heard_s * rate))
+        padded = max(heard, round(self._silence.encoder_s * rate))
+        embedding = self._engine.encode_audio(np.pad(samples, (0, padded - len(samples))))
+        return Heard(embedding, round(embedding.n_tokens * heard / padded), heard / rate)
+
     def _tokens(self) -> int:
-        return sum(embedding.n_tokens for embedding in self._cache.values())
+        return sum(heard.n_tokens for heard in self._cache.values())
 
     def _need_audio(self) -> None:
         if not self._engine.has_audio or not self._engine.sample_rate:

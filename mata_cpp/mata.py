@@ -23,12 +23,15 @@ LayerSpec = str | int | range | Sequence[int]
 
 
 class HasSpan(Protocol):
-    """A clip in a sequence: its audio tokens lie at positions [span[0], span[1]) and last seconds."""
+    """A clip in a sequence: its audio tokens lie at positions [span[0], span[1]) and last heard_seconds,
+    which is more than the clip's own seconds where the model is given silence after a short one."""
 
     @property
     def span(self) -> tuple[int, int]: ...
     @property
     def seconds(self) -> float: ...
+    @property
+    def heard_seconds(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ def _window(clip: HasSpan, focus: tuple[float, float] | None) -> tuple[int, int]
     count = end - begin
     if count <= 0 or clip.seconds <= 0 or focus[0] >= clip.seconds:
         return begin, begin
-    per_second = count / clip.seconds
+    per_second = count / clip.heard_seconds
     first = min(count - 1, math.floor(focus[0] * per_second + 1e-6))
-    last = count if focus[1] >= clip.seconds else min(count, math.ceil(focus[1] * per_second - 1e-6))
+    last = min(count, math.ceil(min(focus[1], clip.seconds) * per_second - 1e-6))
     return begin + first, begin + max(first + 1, last)

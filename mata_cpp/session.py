@@ -223,11 +223,18 @@ class Session:
         return [int(token) for token in tokens]
 
     def _append_audio(self, audio: Audio, markers: bool) -> None:
-        embedding = self._encoder.encode(audio)
-        core = self._core
-        span = core.feed_audio(embedding) if markers else core.feed_embeddings(embedding.embeddings)
+        heard = self._encoder.encode(audio)
+        core, embedding = self._core, heard.embedding
+        if markers and heard.is_whole:
+            span = core.feed_audio(embedding)
+        else:
+            if markers and embedding.begin:
+                core.feed_tokens(embedding.begin)
+            span = core.feed_embeddings(embedding.embeddings[: heard.n_tokens])
+            if markers and embedding.end:
+                core.feed_tokens(embedding.end)
         self._last_token = None
-        self._clips.append(Clip.of(audio, embedding, span))
+        self._clips.append(Clip.of(audio, heard, span))
 
     def _switch(self, *, on: bool) -> None:
         """Tell the engine which spans and layers; off where there is nothing to do."""

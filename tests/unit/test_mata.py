@@ -10,8 +10,8 @@ from mata_cpp import Mata
 from mata_cpp.mata import auto_layers, format_layers, parse_focus, parse_layers
 
 
-def clip(start, end, seconds):
-    return SimpleNamespace(span=(start, end), seconds=seconds)
+def clip(start, end, seconds, heard=None):
+    return SimpleNamespace(span=(start, end), seconds=seconds, heard_seconds=heard or seconds)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,14 @@ def test_spans():
     assert Mata(focus=(0, math.inf)).spans(clips) == [(10, 35, 1.0), (40, 50, 1.0)]
     assert Mata(focus=(0.31, 0.32)).spans(clips[:1]) == [(11, 12, 1.0)]
     assert Mata(focus=(4.999, 5.5)).spans(clips[:1]) == [(34, 35, 1.0)]
+
+
+def test_silence_after_a_short_clip_is_not_its_sound():
+    short = clip(10, 20, 0.5, heard=1.0)
+    assert Mata(focus=(0.1, 5)).spans([short]) == [(11, 15, 1.0)]
+    assert Mata().spans([short]) == [(10, 20, 1.0)]
+    with pytest.raises(ValueError, match=r"ends at 0.50 s"):
+        Mata(focus=(0.6, 0.8)).spans([short])
 
 
 def test_focus_behind_the_clip():
