@@ -155,6 +155,7 @@ void Engine::load_context(const EngineParams & params) {
     cp.n_batch         = params.n_batch;
     cp.n_ubatch        = params.n_ubatch;
     cp.n_seq_max       = params.n_seq_max;
+    cp.n_outputs_max   = std::max(params.n_batch, params.n_seq_max); // llama.cpp asserts this when n_batch is small
     cp.n_threads       = params.n_threads > 0 ? params.n_threads : default_threads();
     cp.n_threads_batch = cp.n_threads;
     cp.type_k          = parse_cache_type(params.cache_type_k);

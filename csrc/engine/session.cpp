@@ -1,6 +1,8 @@
 #include "session.h"
 
 #include <algorithm>
+#include <cmath>
+#include <string>
 
 namespace mata {
 
@@ -51,6 +53,12 @@ std::pair<int32_t, int32_t> Session::feed_embeddings(const float * embd, int32_t
     if (n_rows < 1 || n_embd != engine_->facts().n_embd) {
         throw Error(ErrorKind::Argument, "embeddings must be [n >= 1, " + std::to_string(engine_->facts().n_embd) + "], not [" +
             std::to_string(n_rows) + ", " + std::to_string(n_embd) + "]");
+    }
+    for (int64_t i = 0; i < (int64_t) n_rows*n_embd; ++i) {
+        if (!std::isfinite(embd[i])) {
+            // it would stay in the cache and spoil what other sessions compute
+            throw Error(ErrorKind::Argument, "row " + std::to_string(i/n_embd) + " of the embeddings is not finite");
+        }
     }
     auto held = engine_->lock();
     const int32_t start = n_past_;

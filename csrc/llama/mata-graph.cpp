@@ -11,7 +11,6 @@
 //
 // Inputs hold one slice per distinct alpha vector (mata_plan::n_sets), so that layers share them.
 
-#include "mata-graph.h"
 #include "mata-input.h"
 
 #include "llama-graph.h"
@@ -199,6 +198,9 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
 
     if (per_head) {
         bias = masked_term(g, in, k, qg, n, set, kq_scale, il);
+        if (plan.clamp) {
+            bias = node(g, ggml_clamp(g.ctx0, bias, -MATA_F16_MAX, MATA_F16_MAX), "mata_bias_clamped", il);
+        }
         ggml_tensor * m = node(g, ggml_cast(g.ctx0, bias, GGML_TYPE_F16), "mata_mask", il);
         m = ggml_reshape_4d(g.ctx0, m, m->ne[0], qg->ne[1], 1, H_kv);
         o = flash(g, ggml_reshape_4d(g.ctx0, qg, qg->ne[0], qg->ne[1], 1, H_kv),

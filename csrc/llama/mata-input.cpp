@@ -1,5 +1,4 @@
 #include "mata-input.h"
-#include "mata-graph.h"
 
 #include "llama-hparams.h"
 #include "llama-kv-cache.h"
@@ -8,6 +7,7 @@
 #include "ggml-backend.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -65,6 +65,8 @@ const mata_inputs & llm_graph_input_mata::inputs(const llm_graph_context & g, gg
         in->flash      = flash;
         in->swa        = plan->state->kv_swa && g.hparams.is_swa(il);
         in->n_cols     = in->swa ? plan->swa.n_cols : plan->base.n_cols;
+        // where every layer is boosted no node of the graph uses it, and it would not be allocated
+        ggml_build_forward_expand(g.gf, mask);
     }
 
     const int64_t n_kv   = mask->ne[0];
@@ -123,8 +125,14 @@ static void upload(ggml_tensor * t, const std::vector<float> & data) {
     }
     GGML_ASSERT((int64_t) data.size() == ggml_nelements(t));
     if (t->type == GGML_TYPE_F16) {
+        std::vector<float> finite(data);
+        for (float & x : finite) {
+            if (x != -INFINITY) {
+                x = std::min(std::max(x, -MATA_F16_MAX), MATA_F16_MAX);
+            }
+        }
         std::vector<ggml_fp16_t> half(data.size());
-        ggml_fp32_to_fp16_row(data.data(), half.data(), (int64_t) data.size());
+        ggml_fp32_to_fp16_row(finite.data(), half.data(), (int64_t) data.size());
         ggml_backend_tensor_set(t, half.data(), 0, ggml_nbytes(t));
     } else {
         ggml_backend_tensor_set(t, data.data(), 0, ggml_nbytes(t));
@@ -217,10 +225,11 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
 
 // --- read-out ---------------------------------------------------------------------------------------------------
 
-void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_graph_result & res) {
+void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_graph_result & res, ggml_backend_sched_t sched) {
     if (!plan || plan->readout.empty()) {
         return;
     }
+    ggml_backend_sched_synchronize(sched);
     const llm_graph_input_mata * inp = nullptr;
     for (const auto & input : res.inputs) {
         if (const auto * found = dynamic_cast<const llm_graph_input_mata *>(input.get())) {

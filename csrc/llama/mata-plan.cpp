@@ -8,6 +8,7 @@
 #include "llama-kv-cells.h"
 
 #include <algorithm>
+#include <cmath>
 
 // n_cols is rounded up so that a growing span does not change the graph at every token. It never exceeds the
 // number of columns of the mask, which llama_kv_cache pads to 256.
@@ -153,6 +154,19 @@ mata_plan_ptr mata_make_plan(const mata_state * state, const llama_ubatch & ubat
         return nullptr;
     }
 
+    // A term of 65504 or more needs a score of that size at |alpha| <= 1. Above, one operator more keeps it finite.
+    float alpha_max  = 0.0f;
+    float weight_max = 0.0f;
+    for (const float a : plan->alpha) {
+        alpha_max = std::max(alpha_max, std::fabs(a));
+    }
+    for (const auto * columns : { &plan->base, &plan->swa }) {
+        for (const float w : columns->weight) {
+            weight_max = std::max(weight_max, std::fabs(w));
+        }
+    }
+    plan->clamp = alpha_max*weight_max > 1.0f;
+
     if (plan->n_sets > 0) {
         for (int32_t r = 0; r < plan->n_rows; ++r) {
             const auto it = state->settings.find(plan->seqs[r]);
@@ -173,6 +187,7 @@ bool mata_plan::same_topology(const mata_plan & other) const {
         scale       == other.scale       &&
         abs         == other.abs         &&
         add         == other.add         &&
+        clamp       == other.clamp       &&
         all_rows    == other.all_rows    &&
         row_0       == other.row_0       &&
         row_1       == other.row_1       &&

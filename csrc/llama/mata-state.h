@@ -4,6 +4,7 @@
 
 #include "llama.h"
 #include "mata.h"
+#include "mata-hooks.h"
 
 #include <cstdint>
 #include <map>
@@ -14,7 +15,9 @@
 
 class llama_kv_cache;
 struct llama_context;
-struct llama_ubatch;
+
+// The largest number of a mask for flash attention.
+constexpr float MATA_F16_MAX = 65504.0f;
 
 struct mata_setting {
     mata_mode               mode = MATA_MODE_SCALE;
@@ -74,6 +77,7 @@ struct mata_plan {
     bool    scale    = false;       // modes present among the rows
     bool    abs      = false;
     bool    add      = false;
+    bool    clamp    = false;       // alpha is large enough for a term beyond the range of F16
     bool    all_rows = false;       // every row predicts
     int32_t row_0    = 0;           // predicting rows lie in [row_0, row_1)
     int32_t row_1    = 0;
@@ -96,11 +100,3 @@ struct mata_plan {
 
     bool same_topology(const mata_plan & other) const;
 };
-
-using mata_plan_ptr = std::shared_ptr<const mata_plan>;
-
-// Null when no row of the ubatch is changed or read: the graph is then the stock graph.
-mata_plan_ptr mata_make_plan(const mata_state * state, const llama_ubatch & ubatch);
-
-// For llm_graph_params::allow_reuse.
-bool mata_same_topology(const mata_plan_ptr & a, const mata_plan_ptr & b);

@@ -1,15 +1,29 @@
-// MATA's part of the attention graph: called from llm_graph_context::build_attn_mha.
+// What llama.cpp's own files see of MATA: declarations only, as llama-graph.h, and so every model, includes this.
 
 #pragma once
 
-#include "mata-state.h"
+#include "ggml-backend.h"
 
-struct ggml_tensor;
+#include <memory>
+
+struct llama_ubatch;
 struct llm_graph_context;
 class  llm_graph_result;
 
+struct mata_state;  // of a context
+struct mata_plan;   // of a ubatch
+
+using mata_plan_ptr = std::shared_ptr<const mata_plan>;
+
+// Null when no row of the ubatch is changed or read: the graph is then the stock graph.
+mata_plan_ptr mata_make_plan(const mata_state * state, const llama_ubatch & ubatch);
+
+// For llm_graph_params::allow_reuse: may the graph of plan a serve plan b?
+bool mata_same_topology(const mata_plan_ptr & a, const mata_plan_ptr & b);
+
 // Flash attention. q [d, n_tokens, n_head], k and v [d, n_kv, n_head_kv] as build_attn_mha has permuted them;
 // stock is its flash attention over all rows, [d_v, n_head, n_tokens]. Returns stock, or the tensor to use instead.
+// plain: no bias, MLA or top-k.
 ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
         ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask,
         ggml_tensor * sinks, bool plain, float kq_scale, int il);
@@ -23,5 +37,5 @@ void mata_weights(const llm_graph_context & g, ggml_tensor * kq, int il);
 // False when the graph just built could not hold what its plan asks for; mata_error says why.
 bool mata_graph_ok(const mata_plan_ptr & plan);
 
-// After the graph was computed: copies the rows to keep into the state.
-void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_graph_result & res);
+// After the graph was given to the scheduler: copies the rows to keep, if any, into the state.
+void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_graph_result & res, ggml_backend_sched_t sched);
