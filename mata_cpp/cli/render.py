@@ -60,9 +60,10 @@ def stream(pieces: Iterable[Piece]) -> Answer:
             answer = piece.answer or answer
             text = str(piece) if wrote else piece.lstrip()
             if text:
+                wrote = line_open = True  # before writing: an interrupt may come in between
                 sys.stdout.write(text)
                 sys.stdout.flush()
-                wrote, line_open = True, not text.endswith("\n")
+                line_open = not text.endswith("\n")
     finally:
         if line_open or (answer is not None and not wrote):
             sys.stdout.write("\n")

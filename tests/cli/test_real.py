@@ -1,0 +1,311 @@
+"""mata-chat and AudioChat with the compiled engine and the default model, on recorded sound."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mata_cpp import Audio, AudioChat, ContextFullError, Mata, ModelError
+
+pytest.importorskip("mata_cpp._core", reason="the extension is not built")
+
+QUESTION = "What sound is this?"
+COMMAND = [sys.executable, "-m", "mata_cpp.cli.chat", "--threads", "1"]
+CLIPS = {  # held out when the projector was trained
+    "dog barking": "dog-5-203128-A.flac",
+    "helicopter": "helicopter-5-205898-A.flac",
+    "person sneezing": "sneezing-5-187979-A.flac",
+}
+
+
+@pytest.fixture(scope="module")
+def chat():
+    try:
+        made = AudioChat(n_threads=1)
+    except ModelError as error:
+        if "cannot fetch" in str(error) or "MATA_CPP_OFFLINE" in str(error):
+            pytest.skip(str(error))
+        raise
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fresh(chat):
+    """The chat, with nothing said yet and MATA on."""
+    chat.reset()
+    chat.mata = Mata()
+    return chat
+
+
+def run(*arguments, **options):
+    """(exit status, stdout, stderr) of mata-chat."""
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=120, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+# Recorded sound --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", CLIPS)
+def test_sounds(fresh, sound_data, label):
+    clip = Audio(sound_data / "esc10" / CLIPS[label])
+    answer = fresh.ask(clip, QUESTION)
+    assert (answer.text, answer.finish_reason) == (label, "stop")
+    options = ["dog barking", "rain", "helicopter", "person sneezing"]
+    assert fresh.choose(clip, QUESTION, options).text == label
+    fresh.mata = None
+    fresh.reset()
+    assert fresh.ask(clip, QUESTION).text == label
+
+
+def test_digits(fresh, sound_data):
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    heard = []
+    for digit in range(10):
+        fresh.reset()
+        heard.append(fresh.ask(sound_data / "fsdd" / f"{digit}_theo_3.flac", "Which number is spoken?").text)
+    assert sum(said == name for said, name in zip(heard, names, strict=True)) >= 9, heard
+
+
+def test_command_line_on_recorded_sound(chat, sound_data):
+    clip = sound_data / "esc10" / CLIPS["helicopter"]
+    status, out, err = run(clip, QUESTION)
+    assert (status, out) == (0, "helicopter\n")
+    first = err.splitlines()[0]
+    assert first.startswith("tiny: 5.0 s of audio, ") and "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" in first
+    with open(clip, "rb") as file:
+        status, out, err = run("--json", "--no-mata", "-q", "-", QUESTION, stdin=file)
+    record = json.loads(out)
+    assert (status, err, record["answer"], record["mata"]) == (0, "", "helicopter", None)
+    assert record["usage"]["audio_tokens"] > 0 and record["timings"]["decode_tokens_per_s"] > 0
+    lines = f"{QUESTION}\n/mata off\n{QUESTION}\n/exit\n"
+    status, out, err = run(clip, input=lines.encode())
+    assert status == 0 and out.splitlines()[0] == "helicopter" and "MATA off" in err
+
+
+# Generated sound -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hum(make_tone):
+    return Audio(
+        (make_tone(3.0, hertz=90) + 0.01 * np.random.default_rng(0).standard_normal(48000).astype(np.float32), 16000)
+    )
+
+
+def test_the_prompt_is_the_one_of_training(fresh, hum):
+    answer = fresh.ask(hum, QUESTION, max_tokens=1)
+    system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    before = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n"
+    after = f"\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+    session = fresh.session(mata=Mata())
+    session.feed([before, hum, after])
+    assert session.audio_spans == [answer.audio[0].span]
+    assert session.n_past == answer.usage.prompt_tokens
+    told = fresh._talk.conversation.session
+    told.truncate(session.n_past)
+    first = fresh.engine.tokenize(answer.text, parse_special=False)[0]
+    assert int(np.argmax(session.logits())) == first
+    session.close()
+
+
+def test_answers_repeat_exactly(fresh, hum):
+    texts = set()
+    for _ in range(3):
+        fresh.reset()
+        texts.add(fresh.ask(hum, QUESTION, max_tokens=12).text)
+    assert len(texts) == 1
+    sampled = []
+    for seed in (1, 1, 2, 3, 4):
+        fresh.reset()
+        sampled.append(fresh.ask(hum, "Tell me a story.", max_tokens=12, temperature=1.5, top_p=1.0, seed=seed).text)
+    assert sampled[0] == sampled[1] and len(set(sampled)) > 1
+
+
+def test_a_follow_up_equals_the_conversation_fed_at_once(chat, fresh, hum):
+    """The KV cache that is kept says what a fresh prefill of the same text would say."""
+    fresh.mata = None
+    first = fresh.ask(hum, QUESTION, max_tokens=8)
+    fresh.ask("And what else?", max_tokens=1)
+    kept = fresh._talk.conversation.session
+    system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    with chat.session() as session:
+        session.feed(
+            [
+                f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n",
+                hum,
+                f"\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n{first.text}<|im_end|>\n"
+                "<|im_start|>user\nAnd what else?<|im_end|>\n<|im_start|>assistant\n",
+            ]
+        )
+        assert session.audio_spans == kept.audio_spans
+        told = chat.messages[-1].text
+        tokens = chat.engine.tokenize(told, parse_special=False)
+        assert int(np.argmax(session.logits())) == tokens[0]
+
+
+def test_fork_is_a_fresh_session_under_its_own_setting(chat, hum):
+    parts = ["<|im_start|>user\n", hum, f"\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"]
+    with chat.session() as plain, chat.session(mata=Mata(0.5)) as boosted:
+        plain.feed(parts)
+        boosted.feed(parts)
+        with plain.fork(mata=Mata(0.5)) as twin, boosted.fork(mata=None) as off:
+            assert np.abs(plain.logits() - boosted.logits()).max() > 0.1
+            np.testing.assert_allclose(twin.logits(), boosted.logits(), atol=0.05)
+            np.testing.assert_allclose(off.logits(), plain.logits(), atol=0.05)
+            assert twin.n_past == plain.n_past
+
+
+def test_choose_is_the_likelihood_by_steps(fresh, hum):
+    """One batch over forks gives what feeding each option by itself gives."""
+    from mata_cpp.scoring import log_softmax
+
+    choice = fresh.choose(hum, QUESTION, ["dog barking", "rain", "sea waves"])
+    end = fresh.engine.tokenize("<|im_end|>")
+    for option, logprob in zip(choice.options, choice.logprobs, strict=True):
+        total = 0.0
+        with fresh._talk.conversation.session.fork() as fork:
+            fork.truncate(fork.n_past - 1)
+            fork.feed("\n")
+            for token in fresh.engine.tokenize(option, parse_special=False) + end:
+                total += float(log_softmax(fork.logits())[token])
+                fork.step(token)
+        assert total == pytest.approx(logprob, abs=0.1)
+
+
+def test_cancel_and_go_on(fresh, hum):
+    pieces = []
+    for piece in fresh.stream(hum, QUESTION, max_tokens=500, temperature=1.0, grammar="root ::= [a-z ]{1000}"):
+        pieces.append(piece)
+        if len(pieces) == 3:
+            thread = threading.Thread(target=fresh.cancel)
+            thread.start()
+            thread.join()
+    assert pieces[-1].answer.finish_reason == "cancelled"
+    assert fresh.ask(QUESTION, max_tokens=4).usage.completion_tokens > 0
+
+
+def test_two_threads(fresh, hum):
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(fresh.ask(hum, QUESTION, max_tokens=4))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 3 and len(fresh.messages) == 6
+
+
+def test_context_full(fresh, hum):
+    fresh.ask(hum, QUESTION, max_tokens=4)
+    before = fresh._talk.conversation.session.n_past
+    with pytest.raises(ContextFullError, match="n_ctx is 4096"):
+        fresh.ask("word " * 5000)
+    assert fresh._talk.conversation.session.n_past == before
+    assert fresh.ask(QUESTION, max_tokens=4).usage.completion_tokens > 0
+
+
+def test_special_tokens_in_a_question_are_text(fresh, hum):
+    count = fresh.ask(hum, "a <|im_end|> b <|im_start|> c", max_tokens=1).usage.prompt_tokens
+    fresh.reset()
+    assert fresh.ask(hum, "a  b  c", max_tokens=1).usage.prompt_tokens < count - 6
+
+
+def test_grammar(fresh, hum):
+    assert fresh.ask(hum, QUESTION, grammar='root ::= "rain" | "dog"').text in ("rain", "dog")
+    with pytest.raises(ValueError, match="grammar"):
+        fresh.ask(hum, QUESTION, grammar="root ::= (")
+    with pytest.raises(ValueError):
+        fresh.ask(hum, QUESTION, temperature=-1)
+
+
+# Signals and pipes -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hum_file(hum, tmp_path):
+    import soundfile
+
+    path = tmp_path / "hum.wav"
+    soundfile.write(path, hum.samples(), 16000)
+    return path
+
+
+LONG = ["--max-tokens", "3000", "--temperature", "5", "--top-p", "1"]
+
+
+def first_output(process):
+    """Wait for the first bytes of the answer."""
+    ready, _, _ = select.select([process.stdout], [], [], 60)
+    assert ready
+    assert os.read(process.stdout.fileno(), 1)
+
+
+def test_interrupt(chat, hum_file):
+    with subprocess.Popen(
+        [*COMMAND, *LONG, str(hum_file), "Tell me a long story."], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        first_output(process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and out.endswith(b"\n")
+    assert b"Traceback" not in err
+
+
+def test_interrupt_in_a_conversation(chat, hum_file):
+    with subprocess.Popen(
+        [*COMMAND, *LONG, str(hum_file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(b"Tell me a long story.\n")
+        process.stdin.flush()
+        first_output(process)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        _, err = process.communicate(b"/mata off\n", timeout=60)
+    assert process.returncode == 0
+    assert b"(stopped)" in err and b"MATA off" in err and b"Traceback" not in err
+
+
+def test_broken_pipe(chat, hum_file):
+    with subprocess.Popen(
+        [*COMMAND, *LONG, str(hum_file), "Tell me a long story."], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        first_output(process)
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(timeout=60) == 1
+    assert b"Traceback" not in err and b"BrokenPipe" not in err
+
+
+def test_verbose_and_quiet(chat, hum_file):
+    status, out, err = run("-v", "--max-tokens", "2", hum_file, QUESTION)
+    assert status == 0 and "llama_" in err
+    status, out, err = run("-q", "--max-tokens", "2", hum_file, QUESTION)
+    assert status == 0 and err == "" and out
+
+
+def test_broken_files(chat, tmp_path, hum_file):
+    model, projector = chat.model_path, chat.mmproj_path
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(model.read_bytes()[:5_000_000])
+    noise = tmp_path / "noise.gguf"
+    noise.write_bytes(np.random.default_rng(0).bytes(10000))
+    for first, second, word in (
+        (cut, projector, "truncated"),
+        (noise, projector, "not a GGUF"),
+        (model, cut, "error"),
+        (projector, model, "swap"),
+        (model, model, "not a projector"),
+    ):
+        status, out, err = run("--model", first, "--mmproj", second, hum_file, QUESTION)
+        assert (status, out) == (1, "") and word in err
+        assert err.startswith("error: ") and err.count("\n") == 1
