@@ -115,7 +115,9 @@ def _lines() -> Iterator[str]:
     with _history():
         while True:
             try:
-                yield input("> ")
+                if not sys.stdout.isatty():  # only answers go to a pipe
+                    click.echo("> ", err=True, nl=False)
+                yield input("> " if sys.stdout.isatty() else "")
             except KeyboardInterrupt:
                 click.echo("\n(Ctrl-D or /exit leaves)", err=True)
             except EOFError:
