@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -18,6 +19,9 @@ pytest.importorskip("mata_cpp._core", reason="the extension is not built")
 
 QUESTION = "What sound is this?"
 COMMAND = [sys.executable, "-m", "mata_cpp.cli.chat", "--threads", "1"]
+ELSEWHERE = tempfile.gettempdir()
+"""Where commands run: Python's -m would find the package's sources in the repository, without the extension."""
+
 CLIPS = {  # held out when the projector was trained
     "dog barking": "dog-5-203128-A.flac",
     "helicopter": "helicopter-5-205898-A.flac",
@@ -47,7 +51,7 @@ def fresh(chat):
 
 def run(*arguments, **options):
     """(exit status, stdout, stderr) of mata-chat."""
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=120, **options)
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=120, cwd=ELSEWHERE, **options)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -252,7 +256,10 @@ def first_output(process):
 
 def test_interrupt(chat, hum_file):
     with subprocess.Popen(
-        [*COMMAND, *LONG, str(hum_file), "Tell me a long story."], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, *LONG, str(hum_file), "Tell me a long story."],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ELSEWHERE,
     ) as process:
         first_output(process)
         process.send_signal(signal.SIGINT)
@@ -263,7 +270,11 @@ def test_interrupt(chat, hum_file):
 
 def test_interrupt_in_a_conversation(chat, hum_file):
     with subprocess.Popen(
-        [*COMMAND, *LONG, str(hum_file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, *LONG, str(hum_file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ELSEWHERE,
     ) as process:
         process.stdin.write(b"Tell me a long story.\n")
         process.stdin.flush()
@@ -277,7 +288,10 @@ def test_interrupt_in_a_conversation(chat, hum_file):
 
 def test_broken_pipe(chat, hum_file):
     with subprocess.Popen(
-        [*COMMAND, *LONG, str(hum_file), "Tell me a long story."], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, *LONG, str(hum_file), "Tell me a long story."],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ELSEWHERE,
     ) as process:
         first_output(process)
         process.stdout.close()
