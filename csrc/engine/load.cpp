@@ -51,7 +51,7 @@ static void check_params(const EngineParams & p) {
             throw Error(ErrorKind::Argument, what);
         }
     };
-    need(p.n_ctx     >= 0,                                "n_ctx must not be negative (0: the model's training length)");
+    need(p.n_ctx == 0 || p.n_ctx >= 32,                   "n_ctx must be at least 32 (or 0: the model's training length)");
     need(p.n_batch   >= 1 && p.n_batch   <= (1 << 20),    "n_batch must be between 1 and 1048576");
     need(p.n_ubatch  >= 1 && p.n_ubatch  <= p.n_batch,    "n_ubatch must be between 1 and n_batch");
     need(p.n_threads >= 0 && p.n_threads <= 512,          "n_threads must be between 0 (physical cores) and 512");
