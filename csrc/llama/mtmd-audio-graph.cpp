@@ -13,20 +13,21 @@ namespace {
 // A wrong file must not get as far as an assertion.
 void require(bool ok, const char * what) {
     if (!ok) {
-        throw std::runtime_error(std::string("audio projector: ") + what + " is missing or has a wrong shape");
+        throw std::runtime_error(std::string("audio projector: ") + what + " is missing or has a wrong shape or type");
     }
 }
 
+bool is_float(const ggml_tensor * w) {
+    return w && (w->type == GGML_TYPE_F32 || w->type == GGML_TYPE_F16 || w->type == GGML_TYPE_BF16);
+}
+
 bool is_matrix(const ggml_tensor * w, int64_t n_in, int64_t n_out) {
-    return w && w->ne[0] == n_in && w->ne[1] == n_out && ggml_nelements(w) == n_in * n_out;
+    return w && w->ne[0] == n_in && w->ne[1] == n_out && ggml_nelements(w) == n_in * n_out &&
+           (is_float(w) || ggml_is_quantized(w->type));
 }
 
 bool is_vector(const ggml_tensor * b, int64_t n) {
     return b && ggml_nelements(b) == n && b->type == GGML_TYPE_F32;
-}
-
-bool is_kernel(const ggml_tensor * w) {
-    return w && (w->type == GGML_TYPE_F16 || w->type == GGML_TYPE_BF16 || w->type == GGML_TYPE_F32);
 }
 
 bool is_vector_or_null(const ggml_tensor * b, int64_t n) {
@@ -64,7 +65,7 @@ struct audio_graph : clip_graph {
 
 void audio_graph::check() const {
     const int64_t n_mel = hparams.n_mel_bins;
-    require(n_head > 0 && n_head == n_head_kv && n_embd == n_head * d_head, "the number of heads");
+    require(n_embd > 0 && n_head > 0 && n_head == n_head_kv && n_embd == n_head * d_head, "an attention head");
     require(img.ny() == n_mel, "the number of mel bins");
 
     int64_t n_pos = 1500;
@@ -74,7 +75,7 @@ void audio_graph::check() const {
         for (const auto & [w, b] : { std::pair(model.conv2d_1_w, model.conv2d_1_b),
                                      std::pair(model.conv2d_2_w, model.conv2d_2_b),
                                      std::pair(model.conv2d_3_w, model.conv2d_3_b) }) {
-            require(is_kernel(w) && w->ne[0] == 3 && w->ne[1] == 3 && w->ne[2] == n_in && is_vector(b, w->ne[3]), "a convolution");
+            require(is_float(w) && w->ne[0] == 3 && w->ne[1] == 3 && w->ne[2] == n_in && is_vector(b, w->ne[3]), "a convolution");
             n_in = w->ne[3];
             bins = (bins - 1) / 2 + 1;
         }
@@ -84,7 +85,7 @@ void audio_graph::check() const {
         int64_t n_in = n_mel;
         for (const auto & [w, b] : { std::pair(model.conv1d_1_w, model.conv1d_1_b),
                                      std::pair(model.conv1d_2_w, model.conv1d_2_b) }) {
-            require(is_kernel(w) && w->ne[0] == 3 && w->ne[1] == n_in && w->ne[2] == n_embd && is_vector(b, n_embd), "a convolution");
+            require(is_float(w) && w->ne[0] == 3 && w->ne[1] == n_in && w->ne[2] == n_embd && is_vector(b, n_embd), "a convolution");
             n_in = n_embd;
         }
     }
