@@ -49,16 +49,16 @@ static std::pair<int32_t, int32_t> feed_embeddings(Session & session, const Floa
 }
 
 static py::array_t<float> logits(const Session & session, bool all) {
-    const int32_t n_rows  = session.n_logit_rows();
-    const auto    n_vocab = (py::ssize_t) session.engine()->facts().n_vocab;
-    if (n_rows == 0) {
-        throw Error(ErrorKind::Argument, "the session has no logits: the last thing fed must be text");
+    std::vector<float> rows;
+    {
+        py::gil_scoped_release release;
+        rows = session.logits(all);
     }
+    const auto n_vocab = (py::ssize_t) session.engine()->facts().n_vocab;
     if (all) {
-        return to_array(session.logits(), { n_rows, n_vocab });
+        return to_array(rows, { (py::ssize_t) rows.size()/n_vocab, n_vocab });
     }
-    const auto & rows = session.logits();
-    return to_array({ rows.end() - n_vocab, rows.end() }, { n_vocab });
+    return to_array(rows, { n_vocab });
 }
 
 static py::dict attention(Session & session) {

@@ -19,6 +19,14 @@ Engine::Lock Engine::lock() {
     return lock;
 }
 
+Engine::Alive Engine::alive() const {
+    Alive alive(alive_mutex_);
+    if (closed_) {
+        throw Error(ErrorKind::Engine, "the engine is closed");
+    }
+    return alive;
+}
+
 void Engine::retire(llama_seq_id seq) {
     std::lock_guard<std::mutex> guard(retired_mutex_);
     retired_.push_back(seq);

@@ -82,16 +82,17 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples) {
             dst.insert(dst.end(), tokens, tokens + n);
             continue;
         }
-        if (interrupted_ && interrupted_()) {
-            throw Error(ErrorKind::Cancelled, "cancelled");
-        }
         const size_t n = mtmd_input_chunk_get_n_tokens(chunk);
         const float * out = nullptr;
+        encode_stopped_ = false;
         {
             Guard guard;
             if (mtmd_encode_chunk(mtmd_.get(), chunk) == 0) {
                 out = mtmd_get_output_embd(mtmd_.get());
             }
+        }
+        if (encode_stopped_) {
+            throw Error(ErrorKind::Cancelled, "cancelled");
         }
         if (!out) {
             fail("the audio encoder failed");

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -134,6 +135,10 @@ private:
 
     bool should_abort();
 
+    // For calls that use the vocabulary and not the cache: they do not wait for a computation, only for close().
+    using Alive = std::shared_lock<std::shared_mutex>;
+    Alive alive() const;                    // throws when closed
+
     std::unique_ptr<llama_model,   ModelDeleter>   model_;
     std::unique_ptr<llama_context, ContextDeleter> ctx_;
     mtmd::context_ptr    mtmd_;
@@ -147,6 +152,8 @@ private:
     std::atomic<bool>         closed_ { false };
     std::vector<llama_seq_id> free_seqs_;
 
+    mutable std::shared_mutex alive_mutex_; // the model exists; taken after mutex_ where both are
+
     std::mutex                retired_mutex_;
     std::vector<llama_seq_id> retired_;
 
@@ -154,6 +161,8 @@ private:
     std::vector<Session *>                active_;
     std::function<bool()>                 interrupted_;
     std::chrono::steady_clock::time_point last_check_;
+    int64_t encode_nodes_   = 0;
+    bool    encode_stopped_ = false;
 };
 
 // Number of physical cores this process may use.

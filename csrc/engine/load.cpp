@@ -145,6 +145,9 @@ void Engine::load_model(const EngineParams & params) {
     if (!llama_model_has_decoder(model_.get()) || llama_model_has_encoder(model_.get())) {
         fail(path, "is not a decoder-only language model (architecture " + info.architecture + ")");
     }
+    if (const char * problem = mata_model_problem(model_.get())) {
+        fail(path, problem);
+    }
     facts_.architecture = info.architecture;
     mrope_ = llama_model_rope_type(model_.get()) == LLAMA_ROPE_TYPE_MROPE || llama_model_rope_type(model_.get()) == LLAMA_ROPE_TYPE_IMROPE;
 }
@@ -218,6 +221,18 @@ void Engine::load_mmproj(const EngineParams & params) {
     mp.warmup          = false;
     mp.flash_attn_type = parse_flash_attn(params.flash_attn);
 
+    // The encoder has no abort callback. This one is asked before every node of its graph; at every 64th, the graph
+    // computes up to there and asks whether to go on.
+    mp.cb_eval_user_data = this;
+    mp.cb_eval = [](ggml_tensor * /*node*/, bool ask, void * data) {
+        auto & engine = *static_cast<Engine *>(data);
+        if (ask) {
+            return ++engine.encode_nodes_ % 64 == 0;
+        }
+        engine.encode_stopped_ = engine.encode_stopped_ || engine.should_abort();
+        return !engine.encode_stopped_;
+    };
+
     mtmd_.reset(guarded(path, "cannot be loaded", [&] { return mtmd_init_from_file(path.c_str(), model_.get(), mp); }));
     if (!mtmd_) {
         fail(path, "does not fit the model " + params.model_path);
@@ -286,6 +301,7 @@ Engine::~Engine() {
 
 void Engine::close() {
     std::lock_guard<std::mutex> guard(mutex_);
+    std::lock_guard<std::shared_mutex> last(alive_mutex_);
     closed_ = true;
     mtmd_.reset();
     ctx_.reset();

@@ -24,9 +24,7 @@ static void check(const SamplerParams & p) {
 
 Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engine_(std::move(engine)) {
     check(p);
-    if (engine_->closed()) {
-        throw Error(ErrorKind::Engine, "the engine is closed");
-    }
+    const auto held = engine_->alive();
     const auto & facts = engine_->facts();
 
     if (!p.grammar.empty()) {
@@ -62,24 +60,19 @@ Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engi
 }
 
 llama_token Sampler::sample(const Session & session) {
-    if (engine_->closed()) {
-        throw Error(ErrorKind::Engine, "the engine is closed");
-    }
     if (session.engine() != engine_) {
         throw Error(ErrorKind::Argument, "a session of another engine");
     }
-    if (session.n_logit_rows() == 0) {
-        throw Error(ErrorKind::Argument, "the session has no logits: feed text before sampling");
-    }
-    const int32_t n_vocab = engine_->facts().n_vocab;
-    const float * row = session.logits().data() + (size_t) (session.n_logit_rows() - 1)*n_vocab;
+    const std::vector<float> row = session.logits(false);
 
-    candidates_.resize(n_vocab);
-    for (int32_t i = 0; i < n_vocab; ++i) {
+    std::lock_guard<std::mutex> own(mutex_);
+    const auto held = engine_->alive();
+    candidates_.resize(row.size());
+    for (size_t i = 0; i < row.size(); ++i) {
         if (std::isnan(row[i])) {
             throw Error(ErrorKind::Engine, "the model gave logits that are not numbers: the model file may be damaged");
         }
-        candidates_[i] = { i, row[i], 0.0f };
+        candidates_[i] = { (llama_token) i, row[i], 0.0f };
     }
     llama_token_data_array array { candidates_.data(), candidates_.size(), -1, false };
 
@@ -107,6 +100,8 @@ llama_token Sampler::sample(const Session & session) {
 }
 
 void Sampler::reset() {
+    std::lock_guard<std::mutex> own(mutex_);
+    const auto held = engine_->alive();
     if (grammar_) {
         llama_sampler_reset(grammar_.get());
     }

@@ -34,6 +34,7 @@ private:
     using Ptr = std::unique_ptr<llama_sampler, Deleter>;
 
     std::shared_ptr<Engine> engine_;    // keeps the vocabulary alive
+    std::mutex mutex_;
     Ptr grammar_;
     Ptr chain_;
     std::vector<llama_token_data> candidates_;

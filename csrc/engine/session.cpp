@@ -40,6 +40,17 @@ void Session::drop_logits() {
     n_logit_rows_ = 0;
 }
 
+std::vector<float> Session::logits(bool all) const {
+    if (closed_) {
+        throw Error(ErrorKind::Engine, "the session is closed");
+    }
+    const auto held = engine_->lock();
+    if (n_logit_rows_ == 0) {
+        throw Error(ErrorKind::Argument, "the session has no logits: the last thing fed must be text");
+    }
+    return all ? logits_ : std::vector<float>(logits_.end() - engine_->facts().n_vocab, logits_.end());
+}
+
 void Session::feed_tokens(const std::vector<llama_token> & tokens, bool all_logits) {
     check_open();
     auto held = engine_->lock();
@@ -71,9 +82,8 @@ std::pair<int32_t, int32_t> Session::feed_audio(const AudioEmbedding & audio) {
     if (audio.n_embd != engine_->facts().n_embd || audio.n_tokens < 1) {
         throw Error(ErrorKind::Argument, "the clip was encoded for another model");
     }
-    check_room((int64_t) audio.n_tokens + (int64_t) audio.begin.size() + (int64_t) audio.end.size());
-
     auto held = engine_->lock();
+    check_room((int64_t) audio.n_tokens + (int64_t) audio.begin.size() + (int64_t) audio.end.size());
     const int32_t before = n_past_;
     std::pair<int32_t, int32_t> span;
     try {

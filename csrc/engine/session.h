@@ -37,9 +37,8 @@ public:
     std::pair<int32_t, int32_t> feed_audio(const AudioEmbedding & audio);
     std::pair<int32_t, int32_t> feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd);
 
-    // [n_logit_rows][n_vocab]
-    const std::vector<float> & logits() const { return logits_; }
-    int32_t n_logit_rows() const { return n_logit_rows_; }
+    // Logits of the last feed, [n_rows][n_vocab]: all rows, or the last. Throws Error (Argument) when it gave none.
+    std::vector<float> logits(bool all) const;
 
     void set_mata(const MataSetting & setting);
     void clear_mata();

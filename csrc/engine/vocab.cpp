@@ -4,9 +4,7 @@
 namespace mata {
 
 std::vector<llama_token> Engine::tokenize(const std::string & text, bool add_special, bool parse_special) const {
-    if (closed_) {
-        throw Error(ErrorKind::Engine, "the engine is closed");
-    }
+    const auto held = alive();
     if (text.size() > (size_t) 1 << 28) {
         throw Error(ErrorKind::Argument, "the text is longer than 256 MiB");
     }
@@ -31,9 +29,7 @@ static void check_token(llama_token token, int32_t n_vocab) {
 }
 
 std::string Engine::token_bytes(llama_token token, bool special) const {
-    if (closed_) {
-        throw Error(ErrorKind::Engine, "the engine is closed");
-    }
+    const auto held = alive();
     check_token(token, facts_.n_vocab);
     std::string piece(32, '\0');
     int32_t n = llama_token_to_piece(vocab_, token, piece.data(), (int32_t) piece.size(), 0, special);
@@ -46,9 +42,7 @@ std::string Engine::token_bytes(llama_token token, bool special) const {
 }
 
 bool Engine::is_eog(llama_token token) const {
-    if (closed_) {
-        throw Error(ErrorKind::Engine, "the engine is closed");
-    }
+    const auto held = alive();
     check_token(token, facts_.n_vocab);
     return llama_vocab_is_eog(vocab_, token);
 }

@@ -227,3 +227,33 @@ int32_t mata_kv_used(const llama_context * ctx) {
         return 0;
     }
 }
+
+const char * mata_model_problem(const llama_model * model) {
+    const auto & hparams = model->hparams;
+    const auto rope_type = llama_model_rope_type(model);
+    if (rope_type == LLAMA_ROPE_TYPE_NONE) {
+        return nullptr;
+    }
+    for (uint32_t il = 0; il < hparams.n_layer(); ++il) {
+        if (hparams.is_recr(il)) {
+            continue;
+        }
+        const uint32_t n_rot = hparams.n_rot(il);
+        if (n_rot%2 != 0 || n_rot > hparams.n_embd_head_k(il)) {
+            return "its rotary dimension is odd, or larger than a head";
+        }
+        if (rope_type == LLAMA_ROPE_TYPE_MROPE || rope_type == LLAMA_ROPE_TYPE_IMROPE) {
+            int64_t sum = 0;
+            for (const int section : hparams.rope_sections) {
+                if (section < 0) {
+                    return "a section of its rotary dimensions is negative";
+                }
+                sum += section;
+            }
+            if (sum == 0 || sum > n_rot/2) {
+                return "the sections of its rotary dimensions are empty, or do not fit a head";
+            }
+        }
+    }
+    return nullptr;
+}

@@ -78,6 +78,10 @@ const char * mata_graph_op(const struct llama_context * ctx, int32_t i);
 // How often a graph was built anew with MATA in it: alpha and spans must not rebuild it.
 int64_t mata_n_builds(const struct llama_context * ctx);
 
+// NULL, or what is wrong with the model's hyperparameters, in one line (a static string): values that pass loading and
+// end the process in the first computation, on a thread where nothing can catch it.
+const char * mata_model_problem(const struct llama_model * model);
+
 // What llama.h does not tell: whether flash attention is in use (after "auto"), and cells of the cache in use.
 bool    mata_flash_attn_enabled(const struct llama_context * ctx);
 int32_t mata_kv_used(const struct llama_context * ctx);
