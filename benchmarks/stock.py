@@ -73,6 +73,8 @@ def build(tools: bool = False) -> Path:
     # Configuring anew takes seconds, and many tests may ask.
     remembered = BUILD / "configured.txt"
     if not remembered.exists() or remembered.read_text(encoding="utf-8") != "\n".join(configure):
+        # Another compiler in an old cache makes CMake start anew without the other settings.
+        (BUILD / "CMakeCache.txt").unlink(missing_ok=True)
         _run(configure, log)
         remembered.write_text("\n".join(configure), encoding="utf-8")
     jobs = str(os.cpu_count() or 1)
