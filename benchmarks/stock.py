@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "stock"
+OPTIONS = ROOT / "cmake" / "llama-options.cmake"
 LIBRARIES = ("llama", "mtmd")
 TOOLS = ("llama-mtmd-cli", "llama-bench")
 
@@ -64,19 +65,19 @@ def build(tools: bool = False) -> Path:
         lay_out += ["--source", given]
     _run(lay_out, log)
 
-    configure = ["cmake", "-S", str(source), "-B", str(BUILD), "-C", str(ROOT / "cmake" / "llama-options.cmake")]
+    configure = ["cmake", "-S", str(source), "-B", str(BUILD), "-C", str(OPTIONS)]
     configure += ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=ON", *extension_settings()]
     if tools or (BUILD / "with-tools").exists():
         # Remembered, because switching back and forth would configure anew each time.
         (BUILD / "with-tools").touch()
         configure += ["-DLLAMA_BUILD_COMMON=ON", "-DLLAMA_BUILD_TOOLS=ON"]
     # Configuring anew takes seconds, and many tests may ask.
-    remembered = BUILD / "configured.txt"
-    if not remembered.exists() or remembered.read_text(encoding="utf-8") != "\n".join(configure):
+    remembered, settings = BUILD / "configured.txt", "\n".join([*configure, OPTIONS.read_text(encoding="utf-8")])
+    if not remembered.exists() or remembered.read_text(encoding="utf-8") != settings:
         # Another compiler in an old cache makes CMake start anew without the other settings.
         (BUILD / "CMakeCache.txt").unlink(missing_ok=True)
         _run(configure, log)
-        remembered.write_text("\n".join(configure), encoding="utf-8")
+        remembered.write_text(settings, encoding="utf-8")
     jobs = str(os.cpu_count() or 1)
     _run(["cmake", "--build", str(BUILD), "-j", jobs, "--target", *LIBRARIES, *(TOOLS if tools else ())], log)
     return BUILD / "bin"

@@ -14,6 +14,7 @@ set(MTMD_VIDEO OFF CACHE BOOL "") # needs an ffmpeg program at run time
 # Otherwise these come from the git repository around the build, and every commit there recompiles.
 set(LLAMA_BUILD_NUMBER 0 CACHE STRING "")
 set(LLAMA_BUILD_COMMIT "pinned" CACHE STRING "")
+set(GIT_EXE "" CACHE FILEPATH "")
 
 # GGML_NATIVE (code for the processor of this machine) is left at llama.cpp's default, which is ON here and
 # OFF when cross compiling or when SOURCE_DATE_EPOCH is set.  Wheels for other machines need -DGGML_NATIVE=OFF.
