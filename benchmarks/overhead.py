@@ -24,10 +24,6 @@ N_PROMPT = 800
 N_STEPS = 24
 
 
-def setting(engine: Any, mata: Mata) -> list[float]:
-    return mata.alphas(engine.n_layer)
-
-
 class Bench:
     """One engine, and the same prompt for every run: text, audio embeddings, question."""
 
@@ -115,12 +111,14 @@ def measure(model: Path, flash_attn: str, n_audio: int, mata: Mata, rounds: int)
 
 
 def line(r: dict[str, Any]) -> str:
-    p, d = r["prefill"], r["decode"]
-    return (
-        f"{r['model'][:24]:24} FA {r['flash_attn']:3} {r['mode']:5} {r['layers']:2}/{r['n_layer']:2} layers  "
-        f"prefill {p['off_ms']:8.1f} -> {p['on_ms']:8.1f} ms, ratio {p['ratio']:.3f} [{p['ratio_min']:.3f} .. {p['ratio_max']:.3f}]  "
-        f"decode {d['off_ms']:6.2f} -> {d['on_ms']:6.2f} ms, ratio {d['ratio']:.3f} [{d['ratio_min']:.3f} .. {d['ratio_max']:.3f}]"
-    )
+    def part(name: str) -> str:
+        x = r[name]
+        span = f"[{x['ratio_min']:.3f} .. {x['ratio_max']:.3f}]"
+        return f"{name} {x['off_ms']:.2f} -> {x['on_ms']:.2f} ms, ratio {x['ratio']:.3f} {span}"
+
+    where = f"{r['layers']:2}/{r['n_layer']:2} layers"
+    head = f"{r['model'][:24]:24} FA {r['flash_attn']:3} {r['mode']:5} {where}"
+    return f"{head}  {part('prefill')}  {part('decode')}"
 
 
 @click.command(help=__doc__.split("\n")[0])

@@ -1,7 +1,7 @@
 """A child process that loads and uses every file named on standard input, and says what came of each.
 
-Lines in: JSON [kind, name, model, mmproj or null, adapter or null].  Lines out: JSON {kind, name, error, message}, error
-being the class of the exception, or "" where the file could be used.  If the process ends, the line is missing.
+Lines in: JSON [kind, name, model, mmproj or null, adapter or null].  Lines out: JSON {kind, name, error, message},
+error being the class of the exception, or "" where the file could be used.  If the process ends, the line is missing.
 """
 
 from __future__ import annotations

@@ -5,13 +5,11 @@
 #
 #   tests/gpu/vulkan_software.sh [MODEL.gguf ...]
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-build=$root/build/vulkan
-python=$(command -v python3)
-mkdir -p "$build"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # Vulkan headers before 1.3.272 (Debian 12 has 1.3.239) lack VK_EXT_layer_settings, which only validation uses.
-source=$build/source
+source=$root/build/vulkan/source
+mkdir -p "$root/build/vulkan"
 "$python" "$root/cmake/llama_source.py" --pin "$root/csrc/llama/pin.json" --dest "$source" \
     ${MATA_LLAMA_SOURCE:+--source "$MATA_LLAMA_SOURCE"}
 "$python" - "$source/ggml/src/ggml-vulkan/ggml-vulkan.cpp" <<'PY'
@@ -30,17 +28,9 @@ if header.exists() and "VK_EXT_layer_settings" not in header.read_text() and "La
     path.write_text(text)
 PY
 
-generator=()
-if command -v ninja > /dev/null; then generator=(-G Ninja); fi
-MATA_LLAMA_SOURCE=$source cmake "${generator[@]}" -S "$root" -B "$build/cmake" -DCMAKE_BUILD_TYPE=Release \
-    -DGGML_VULKAN=ON -DPython_EXECUTABLE="$python" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)"
-cmake --build "$build/cmake" --target _core -j "$(nproc)"
+export MATA_LLAMA_SOURCE=$source
+build_extension vulkan -DGGML_VULKAN=ON
 
-site=$build/site
-rm -rf "$site"
-mkdir -p "$site"
-cp -r "$root/mata_cpp" "$root/models" "$root/benchmarks" "$site/"
-cp "$build"/cmake/csrc/_core*.so "$site/mata_cpp/"
-cd "$site"
+cd "$root/build/vulkan/site"
 # a CPU-type device is passed over unless it is asked for
-GGML_VK_VISIBLE_DEVICES=0 PYTHONPATH=$site "$python" -m benchmarks.gpu_parity "$@"
+GGML_VK_VISIBLE_DEVICES=0 PYTHONPATH=$PWD "$python" -m benchmarks.gpu_parity "$@"
