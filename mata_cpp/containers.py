@@ -219,6 +219,8 @@ def _prepare_mpeg(file: BinaryIO, size: int, name: str) -> tuple[BinaryIO, int |
 
 def _xing(file: BinaryIO, data: bytes, first: int, tag: int, samples: int, name: str) -> tuple[BinaryIO, int | None]:
     at = first + tag
+    if at + 16 > len(data):
+        raise truncated(name, "it ends within its first frame")
     flags = struct.unpack(">I", data[at + 4 : at + 8])[0]
     fields = [struct.unpack(">I", data[at + 8 + 4 * i : at + 12 + 4 * i])[0] for i in range(2)]
     count = fields[0] if flags & 1 else None

@@ -24,10 +24,13 @@ OFFLINE_VARIABLE = "MATA_CPP_OFFLINE"
 
 
 def cache_dir() -> Path:
-    """Where models are kept: MATA_CPP_CACHE, else the user's cache folder."""
+    """Where models are kept: MATA_CPP_CACHE, else the user's cache folder.  Raises ModelError."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise ModelError(f"{CACHE_VARIABLE} is {chosen}: there is no such home folder") from None
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("mata-cpp", appauthor=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,17 @@ def split(words: Sequence[str]) -> tuple[list[str], str | None]:
         return files, None
     if not others[0].strip():
         raise click.UsageError("the question is empty", click.get_current_context())
-    return files, others[0]
+    return files, as_utf8(others[0])
+
+
+def as_utf8(text: str) -> str:
+    """Text that Python decoded with another encoding's surrogate escapes (LC_ALL=C) as what was typed."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        with contextlib.suppress(UnicodeError):
+            return os.fsencode(text).decode("utf-8")
+    return text
 
 
 def read_clip(word: str) -> Audio:
@@ -90,6 +101,6 @@ def choices(text: str | None) -> list[str] | None:
     from ..scoring import check_options
 
     try:
-        return check_options([option.strip() for option in text.split("|")])
+        return check_options([option.strip() for option in as_utf8(text).split("|")])
     except ValueError as error:
         raise click.UsageError(f'--choices: {error}, as in "cat|dog"', click.get_current_context()) from None

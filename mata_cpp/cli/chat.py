@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-import click
+try:
+    import os
+    from dataclasses import dataclass
+    from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from . import arguments
-from .command import OneLineCommand
+    import click
+
+    from .. import __version__
+    from . import arguments
+    from .arguments import as_utf8
+    from .command import OneLineCommand
+except KeyboardInterrupt:
+    sys.exit(130)
 
 if TYPE_CHECKING:
     from ..answer import Answer, Choice
@@ -122,7 +128,7 @@ def cli(
         mmproj=mmproj,
         lora=[_lora(text) for text in lora] or None,
         mata=mata,
-        system=system,
+        system=None if system is None else as_utf8(system),
         n_ctx=ctx,
         n_threads=threads,
         n_gpu_layers=gpu_layers,
@@ -176,7 +182,7 @@ def _answer(chat: AudioChat, clips: list[Audio], question: str, output: Output, 
 
     if output.json:
         answer = chat.ask(clips, question, **options)
-        click.echo(render.as_json(chat, answer))
+        render.write(render.as_json(chat, answer) + "\n")
     else:
         answer = render.stream(chat.stream(clips, question, **options))
     _note_length(answer, output)
@@ -200,9 +206,9 @@ def _choose(chat: AudioChat, clips: list[Audio], question: str, output: Output) 
         chat.mata = setting
         _print_pair(chat, choice, plain, output)
     elif output.json:
-        click.echo(render.as_json(chat, choice))
+        render.write(render.as_json(chat, choice) + "\n")
     else:
-        click.echo(choice.text)
+        render.write(choice.text + "\n")
         for line in render.shares(choice):
             render.say(line, quiet=output.quiet)
 
@@ -211,10 +217,10 @@ def _print_pair(chat: AudioChat, boosted: Answer | Choice, plain: Answer | Choic
     from . import render
 
     if output.json:
-        click.echo(render.as_json(chat, boosted, plain))
+        render.write(render.as_json(chat, boosted, plain) + "\n")
     else:
         assert boosted.mata is not None
-        click.echo(render.compared((boosted, plain), boosted.mata))
+        render.write(render.compared((boosted, plain), boosted.mata) + "\n")
 
 
 def _note_length(answer: Answer, output: Output) -> None:
@@ -229,6 +235,10 @@ def main() -> None:
     for file in (sys.stdout, sys.stderr):
         if hasattr(file, "reconfigure"):
             file.reconfigure(errors="replace")  # a terminal that cannot show a character shows a mark
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # see arguments.as_utf8
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - keeps files that are opened later off descriptor 2
     cli.main(prog_name="mata-chat")
 
 

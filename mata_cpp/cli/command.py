@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from ..errors import MataError
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class OutputError(MataError):
+    """Standard output is closed or full."""
 
 
 class OneLineCommand(click.Command):
@@ -27,8 +32,10 @@ class OneLineCommand(click.Command):
             warnings.simplefilter("always", RuntimeWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             try:
+                if sys.stdout is None:
+                    raise OutputError("standard output is closed")
                 status = int(super().main(args, prog_name, **options) or 0)
-                sys.stdout.flush()
+                _flush()
             except click.UsageError as error:
                 usage = f" (see {prog_name or self.name} --help)" if error.ctx else ""
                 status = fail(error.format_message().rstrip(".") + usage, USAGE)
@@ -37,7 +44,10 @@ class OneLineCommand(click.Command):
             except (click.Abort, KeyboardInterrupt):
                 status = INTERRUPTED
             except BrokenPipeError:
-                sys.stderr = sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - lives until the exit
+                sys.stderr = _drop_output()
+            except OutputError as error:
+                status = fail(error)
+                _drop_output()
             except MataError as error:
                 status = fail(error)
             except ValueError as error:
@@ -55,6 +65,21 @@ def fail(message: object, status: int = FAILURE) -> int:
     """Print the one line of a failure; the status to end with."""
     click.echo(f"error: {' '.join(str(message).split())}", err=True)
     return status
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write: {error.strerror or error}") from None
+
+
+def _drop_output() -> TextIO:
+    """Nothing more is written to standard output, not even at the exit."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the exit
+    return sys.stdout
 
 
 def _show_warning(message: Any, category: Any, *rest: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,8 @@ from ..audio import Audio
 from ..errors import MataError
 from ..mata import Mata
 from . import render
+from .arguments import as_utf8
+from .command import OutputError, fail
 
 if TYPE_CHECKING:
     from ..chat import AudioChat
@@ -40,7 +43,7 @@ class Conversation:
     def run(self) -> None:
         """Until the end of the input, or /exit."""
         for line in _lines():
-            line = line.strip()
+            line = as_utf8(line.strip())
             if not line:
                 continue
             if line in ("/exit", "/quit"):
@@ -52,8 +55,12 @@ class Conversation:
                     self._ask(line)
             except KeyboardInterrupt:
                 click.echo("(stopped)", err=True)
+            except (BrokenPipeError, OutputError):
+                raise  # nobody can read a further answer
             except (MataError, ValueError) as error:
-                click.echo(f"error: {' '.join(str(error).split())}", err=True)
+                fail(error)
+            except Exception as error:
+                fail(f"unexpected {type(error).__name__}: {error}")
 
     def _ask(self, question: str) -> None:
         before = len(self._chat.messages)
@@ -86,7 +93,7 @@ class Conversation:
             path = path[1:-1]
         if not path:
             raise ValueError("/audio needs a path")
-        clip = Audio(Path(path).expanduser())
+        clip = Audio(os.path.expanduser(path))
         facts = self._chat.encode(clip)
         self._clips.append(clip)
         for line in [render.facts(self._chat, facts), *render.notes(self._chat, facts)]:
@@ -109,6 +116,8 @@ class Conversation:
 
 def _lines() -> Iterator[str]:
     """Lines of the input, with a prompt and a history on a terminal; Ctrl-C clears the line."""
+    if sys.stdin is None:
+        raise MataError("standard input is closed: give a question, or open it for a conversation")
     if not sys.stdin.isatty():
         yield from sys.stdin
         return

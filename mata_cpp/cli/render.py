@@ -13,6 +13,7 @@ import click
 
 from ..answer import Answer, Choice, Clip, Piece
 from ..mata import Mata
+from .command import OutputError
 
 if TYPE_CHECKING:
     from ..chat import AudioChat
@@ -52,6 +53,17 @@ def say(line: str, *, quiet: bool = False) -> None:
         click.echo(line, err=True)
 
 
+def write(text: str) -> None:
+    """Text on standard output, at once.  Raises OutputError."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write the answer: {error.strerror or error}") from None
+
+
 def stream(pieces: Iterable[Piece]) -> Answer:
     """Write an answer as it comes; the line is ended also when it is interrupted."""
     answer, wrote, line_open = None, False, False
@@ -61,13 +73,11 @@ def stream(pieces: Iterable[Piece]) -> Answer:
             text = str(piece) if wrote else piece.lstrip()
             if text:
                 wrote = line_open = True  # before writing: an interrupt may come in between
-                sys.stdout.write(text)
-                sys.stdout.flush()
+                write(text)
                 line_open = not text.endswith("\n")
     finally:
         if line_open or (answer is not None and not wrote):
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            write("\n")
     assert answer is not None
     return answer
 

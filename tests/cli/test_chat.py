@@ -1,19 +1,24 @@
 """mata-chat on the stand-in: exact output, exact exit status."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mata_cpp import Audio
+from mata_cpp.cli.arguments import as_utf8
 from mata_cpp.cli.chat import cli
 from mata_cpp.cli.render import side_by_side
 
 FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
 QUESTION = "What sound is this?"
+TESTS = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -368,3 +373,59 @@ def test_conversation_without_files(run, clip):
 
 def test_named_clip(clip):
     assert Audio(str(clip)).name == str(clip)
+
+
+def test_a_conversation_survives_whatever_a_turn_raises(run, clip):
+    def script(prompt, mata):
+        if "Break" in prompt and "Again" not in prompt:
+            raise RuntimeError("two\nlines")
+        return "rain"
+
+    status, out, err = run(clip, input="/audio ~nouser/x.wav\nBreak?\nAgain?\n", script=script)
+    assert (status, out) == (0, "rain\n")
+    assert err == FACTS + "error: no such file: ~nouser/x.wav\nerror: unexpected RuntimeError: two lines\n"
+
+
+# Around the process ----------------------------------------------------------------------------
+
+
+def in_shell(arguments, fake_model, clip):
+    """(exit status, stderr) of mata-chat on the stand-in, started by a shell."""
+    program = (
+        "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); import chat_fixtures, mata_cpp\n"
+        "mata_cpp._core = sys.modules['mata_cpp._core'] = chat_fixtures._load_fake()\n"
+        "from mata_cpp.cli.chat import main; main()"
+    )
+    words = [sys.executable, "-c", program, str(TESTS), "--model", str(fake_model), str(clip)]
+    done = subprocess.run(f"{shlex.join(words)} {arguments}", shell=True, stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_standard_output_closed_or_full(fake_model, clip):
+    assert in_shell("Q >&-", fake_model, clip) == (1, "error: standard output is closed\n")
+    full = "error: cannot write the answer: No space left on device\n"
+    assert in_shell("-q Q > /dev/full", fake_model, clip) == (1, full)
+    assert in_shell("-q --json Q > /dev/full", fake_model, clip) == (1, full)
+    assert in_shell("-q > /dev/full << E\nQ\nQ\nE", fake_model, clip) == (1, full)
+    assert in_shell("-q <&-", fake_model, clip)[0] == 1
+
+
+def test_a_question_in_utf8_under_another_locale():
+    assert as_utf8("Ü") == "Ü"
+    assert as_utf8(os.fsdecode("Ü".encode()).encode().decode()) == "Ü"
+    assert as_utf8("\udcc3\udc9c") == "Ü"
+    assert as_utf8("\udcff") == "\udcff"
+
+
+def test_an_interrupt_while_importing_ends_with_130():
+    program = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "import mata_cpp.cli.chat"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (130, b"")

@@ -338,3 +338,10 @@ def test_absurd_length(make_tone):
 def test_file_names():
     assert looks_like_audio_path("a/b.WAV") and looks_like_audio_path("x.m4a")
     assert not looks_like_audio_path("What is this?") and not looks_like_audio_path("Is it a .wav file or not?")
+
+
+def test_mp3_cut_short_in_its_first_frame(make_tone, make_file):
+    data = make_file(make_tone(), format="MP3")
+    for length in range(4, 60):
+        with pytest.raises(AudioError):
+            Audio(data[:length])

@@ -164,6 +164,9 @@ def test_the_cache_folder(monkeypatch):
     assert download.cache_dir().name == "mata-cpp"
     monkeypatch.setenv("MATA_CPP_CACHE", "~/x")
     assert download.cache_dir() == Path("~/x").expanduser()
+    monkeypatch.setenv("MATA_CPP_CACHE", "~nosuchuser/x")
+    with pytest.raises(ModelError, match="MATA_CPP_CACHE is ~nosuchuser/x"):
+        download.cache_dir()
 
 
 def test_the_projector_is_part_of_the_package():
