@@ -15,6 +15,15 @@ void register_engine (pybind11::module_ & m);
 void register_session(pybind11::module_ & m);
 void register_sampler(pybind11::module_ & m);
 
+// False once the interpreter is going away: the GIL must not be asked for then.
+inline bool interpreter_alive() {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsInitialized() && !Py_IsFinalizing();
+#else
+    return Py_IsInitialized() && !_Py_IsFinalizing();
+#endif
+}
+
 // The engine computes without the GIL. Arguments are converted before, results after.
 using NoGil = pybind11::call_guard<pybind11::gil_scoped_release>;
 

@@ -8,7 +8,9 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <optional>
+#include <thread>
 #include <tuple>
 
 namespace py = pybind11;
@@ -17,6 +19,9 @@ namespace mata {
 
 // Lets Python's signal handlers run while the engine computes on the main thread; true when one has raised.
 static bool signal_raised() {
+    if (!interpreter_alive()) {
+        return true;
+    }
     py::gil_scoped_acquire acquire;
     return PyErr_Occurred() || PyErr_CheckSignals() != 0;
 }
@@ -100,6 +105,13 @@ static std::shared_ptr<AudioEmbedding> encode_audio(Engine & engine, const Float
 }
 
 void register_engine(py::module_ & m) {
+    // A thread that computes when the interpreter goes away would take the GIL back from nobody.
+    py::module_::import("atexit").attr("register")(py::cpp_function([] {
+        py::gil_scoped_release release;
+        close_all_engines();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20)); // threads get back into Python
+    }));
+
     m.def("probe_gguf", probe, py::arg("path"));
 
     py::class_<Engine, std::shared_ptr<Engine>> engine(m, "Engine", "A model, its audio projector and one KV cache shared by all sessions.");
@@ -110,14 +122,19 @@ void register_engine(py::module_ & m) {
             py::arg("cache_type_k") = "f16", py::arg("cache_type_v") = "f16", py::arg("n_seq_max") = 32,
             py::arg("check_signals") = true, py::arg("progress") = py::none())
         .def("metadata", [](const Engine & e) { return e.facts().metadata; })
-        // Strings become UTF-8 with surrogates passed through: a question typed in another encoding is not a crash.
         .def("tokenize", [](const Engine & e, const std::string & text, bool add_special, bool parse_special) {
+                py::gil_scoped_release release;
                 return e.tokenize(text, add_special, parse_special);
             }, py::arg("text"), py::kw_only(), py::arg("add_special") = false, py::arg("parse_special") = true)
         .def("token_bytes", [](const Engine & e, llama_token token, bool special) {
-                return py::bytes(e.token_bytes(token, special));
+                std::string piece;
+                {
+                    py::gil_scoped_release release;
+                    piece = e.token_bytes(token, special);
+                }
+                return py::bytes(piece);
             }, py::arg("token"), py::kw_only(), py::arg("special") = false)
-        .def("is_eog", &Engine::is_eog, py::arg("token"))
+        .def("is_eog", &Engine::is_eog, py::arg("token"), NoGil())
         .def("encode_audio", encode_audio, py::arg("samples"))
         .def("session", &Engine::new_session, NoGil())
         .def("decode", decode, py::arg("items"))

@@ -11,14 +11,6 @@ namespace py = pybind11;
 
 namespace mata {
 
-static bool interpreter_alive() {
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsInitialized() && !Py_IsFinalizing();
-#else
-    return Py_IsInitialized() && !_Py_IsFinalizing();
-#endif
-}
-
 static void set_callback(const py::object & callback) {
     if (callback.is_none()) {
         py::gil_scoped_release release;

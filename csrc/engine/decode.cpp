@@ -11,15 +11,26 @@
 namespace mata {
 
 Engine::Lock Engine::lock() {
+    check_process();
     Lock lock(mutex_);
     if (closed_) {
         throw Error(ErrorKind::Engine, "the engine is closed");
+    }
+    if (broken_) {
+        throw Error(ErrorKind::Engine, "the engine met an internal error: load the model again");
     }
     free_retired();
     return lock;
 }
 
+void Engine::check_process() const {
+    if (process_id() != pid_) {
+        throw Error(ErrorKind::Engine, "the model was loaded before fork(): load it in this process, or start processes with spawn");
+    }
+}
+
 Engine::Alive Engine::alive() const {
+    check_process();
     Alive alive(alive_mutex_);
     if (closed_) {
         throw Error(ErrorKind::Engine, "the engine is closed");
@@ -80,8 +91,19 @@ int64_t Engine::n_graph_builds() {
     return mata_n_builds(ctx_.get());
 }
 
+// The sessions whose cancel() stops what runs now.
+struct Active {
+    std::vector<Session *> & list;
+
+    Active(std::vector<Session *> & list, std::vector<Session *> sessions) : list(list) { list = std::move(sessions); }
+    ~Active() { list.clear(); }
+};
+
 // Called by the CPU backend between graph nodes, on the computing thread.
 bool Engine::should_abort() {
+    if (stopping_) {
+        return true;
+    }
     for (const Session * session : active_) {
         if (session->cancelled()) {
             return true;
@@ -99,10 +121,16 @@ bool Engine::should_abort() {
 
 void Engine::run_batch(const llama_batch & batch) {
     take_logged_errors();
+    mata_clear_error(ctx_.get());
     int32_t status = 0;
-    {
+    try {
         Guard guard;
         status = llama_decode(ctx_.get(), batch);
+    } catch (const Aborted &) {
+        broken_ = true;
+        throw;
+    } catch (const std::bad_alloc &) {
+        throw Error(ErrorKind::Engine, "out of memory: take a smaller n_ctx or n_batch, or feed fewer rows with logits at once");
     }
     if (status == 0) {
         return;
@@ -123,7 +151,11 @@ void Engine::run_batch(const llama_batch & batch) {
 }
 
 void Engine::roll_back(const std::vector<std::pair<Session *, int32_t>> & marks) {
+    if (broken_) {
+        return;
+    }
     for (const auto & [session, n_past] : marks) {
+        mata_readout_drop(ctx_.get(), session->seq_);
         if (!llama_memory_seq_rm(llama_get_memory(ctx_.get()), session->seq_, n_past, -1)) {
             // recurrent state cannot be cut: the sequence starts anew rather than going on with a wrong state
             llama_memory_seq_rm(llama_get_memory(ctx_.get()), session->seq_, -1, -1);
@@ -140,7 +172,6 @@ void Engine::decode(std::vector<DecodeItem> & items) {
         if (items[i].session->engine_.get() != this) {
             throw Error(ErrorKind::Argument, "a session of another engine");
         }
-        items[i].session->check_open();
         for (size_t j = 0; j < i; ++j) {
             if (items[i].session == items[j].session) {
                 throw Error(ErrorKind::Argument, "a session may occur once in a batch");
@@ -148,6 +179,9 @@ void Engine::decode(std::vector<DecodeItem> & items) {
         }
     }
     auto held = lock();
+    for (const auto & item : items) {
+        item.session->check_open();
+    }
     decode_locked(items, true);
 }
 
@@ -155,7 +189,7 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
     struct Entry { size_t item; llama_token token; llama_pos pos; bool output; };
     std::vector<Entry> entries;
     std::vector<std::pair<Session *, int32_t>> marks;
-    active_.clear();
+    std::vector<Session *> sessions;
 
     for (size_t i = 0; i < items.size(); ++i) {
         Session & session = *items[i].session;
@@ -172,9 +206,10 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
         }
         if (!tokens.empty()) {
             marks.emplace_back(&session, session.n_past_);
-            active_.push_back(&session);
+            sessions.push_back(&session);
         }
     }
+    const Active active(active_, sessions);
     for (const auto & mark : marks) {
         mark.first->drop_logits();
         mata_readout_drop(ctx_.get(), mark.first->seq_);
@@ -221,10 +256,8 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
         }
     } catch (...) {
         roll_back(marks);
-        active_.clear();
         throw;
     }
-    active_.clear();
 }
 
 void Engine::decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal) {
@@ -240,7 +273,7 @@ void Engine::decode_embeddings_locked(Session & session, const float * embd, int
     }
 
     const std::vector<std::pair<Session *, int32_t>> marks = { { &session, session.n_past_ } };
-    active_ = { &session };
+    const Active active(active_, { &session });
     struct CausalAgain {
         llama_context * ctx;
         bool            changed;
@@ -271,10 +304,8 @@ void Engine::decode_embeddings_locked(Session & session, const float * embd, int
         }
     } catch (...) {
         roll_back(marks);
-        active_.clear();
         throw;
     }
-    active_.clear();
 }
 
 } // namespace mata

@@ -85,11 +85,14 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples) {
         const size_t n = mtmd_input_chunk_get_n_tokens(chunk);
         const float * out = nullptr;
         encode_stopped_ = false;
-        {
+        try {
             Guard guard;
             if (mtmd_encode_chunk(mtmd_.get(), chunk) == 0) {
                 out = mtmd_get_output_embd(mtmd_.get());
             }
+        } catch (const Aborted &) {
+            broken_ = true;
+            throw;
         }
         if (encode_stopped_) {
             throw Error(ErrorKind::Cancelled, "cancelled");

@@ -76,6 +76,9 @@ public:
     void close();
     bool closed() const { return closed_; }
 
+    // From any thread: what computes ends with Error Cancelled, and so does everything after.
+    void stop() { stopping_ = true; }
+
     // --- facts; valid after close as well
     struct Facts {
         int32_t     n_ctx, n_ctx_train, n_seq_max, n_vocab, n_layer, n_embd, n_head, n_head_kv, n_threads;
@@ -117,6 +120,7 @@ private:
 
     using Lock = std::unique_lock<std::mutex>;
     Lock lock();                            // throws when closed; frees the sequences of dead sessions
+    void check_process() const;
 
     void load_model  (const EngineParams & params);
     void load_context(const EngineParams & params);
@@ -149,7 +153,8 @@ private:
     int32_t              n_ubatch_ = 0;
 
     std::mutex                mutex_;       // computing and the cache
-    std::atomic<bool>         closed_ { false };
+    std::atomic<bool>         closed_   { false };
+    std::atomic<bool>         stopping_ { false };
     std::vector<llama_seq_id> free_seqs_;
 
     mutable std::shared_mutex alive_mutex_; // the model exists; taken after mutex_ where both are
@@ -158,15 +163,22 @@ private:
     std::vector<llama_seq_id> retired_;
 
     // while a batch runs
-    std::vector<Session *>                active_;
+    std::vector<Session *>                active_;      // see Active in decode.cpp
+    bool                                  broken_ = false;
+    int64_t                               pid_ = 0;     // threads do not survive fork()
     std::function<bool()>                 interrupted_;
     std::chrono::steady_clock::time_point last_check_;
     int64_t encode_nodes_   = 0;
     bool    encode_stopped_ = false;
 };
 
+// Stops what computes, in all engines, and closes them: for the end of the process.
+void close_all_engines();
+
 // Number of physical cores this process may use.
 int32_t default_threads();
+
+int64_t process_id();
 
 std::string system_info();
 std::vector<std::pair<std::string, std::string>> devices();

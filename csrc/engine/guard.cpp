@@ -22,7 +22,7 @@ static std::string without_path(const char * message) {
 // Called by ggml_abort, which is C: llama.cpp is compiled with -fexceptions so that this may pass through.
 static void on_abort(const char * message) {
     if (t_depth > 0) {
-        throw Error(ErrorKind::Engine, "llama.cpp refused to go on: " + without_path(message));
+        throw Aborted("llama.cpp refused to go on: " + without_path(message));
     }
     std::fprintf(stderr, "%s\n", message);
 }

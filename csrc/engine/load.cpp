@@ -82,8 +82,34 @@ static auto guarded(const std::string & path, const std::string & what, F && f) 
     }
 }
 
+static std::mutex                           g_engines_mutex;
+static std::vector<std::weak_ptr<Engine>>   g_engines;
+
 std::shared_ptr<Engine> Engine::load(const EngineParams & params) {
-    return std::shared_ptr<Engine>(new Engine(params));
+    auto engine = std::shared_ptr<Engine>(new Engine(params));
+    std::lock_guard<std::mutex> guard(g_engines_mutex);
+    g_engines.erase(std::remove_if(g_engines.begin(), g_engines.end(), [](const auto & e) { return e.expired(); }), g_engines.end());
+    g_engines.push_back(engine);
+    return engine;
+}
+
+void close_all_engines() {
+    std::vector<std::shared_ptr<Engine>> engines;
+    {
+        std::lock_guard<std::mutex> guard(g_engines_mutex);
+        for (const auto & weak : g_engines) {
+            if (auto engine = weak.lock()) {
+                engines.push_back(std::move(engine));
+            }
+        }
+        g_engines.clear();
+    }
+    for (const auto & engine : engines) {
+        engine->stop();
+    }
+    for (const auto & engine : engines) {
+        engine->close();
+    }
 }
 
 Engine::Engine(const EngineParams & params) : model_path_(params.model_path), interrupted_(params.interrupted) {
@@ -100,6 +126,7 @@ Engine::Engine(const EngineParams & params) : model_path_(params.model_path), in
         load_mmproj(params);
     }
     read_facts(params);
+    pid_ = process_id();
 
     for (int32_t s = params.n_seq_max - 1; s >= 0; --s) {
         free_seqs_.push_back(s);
@@ -301,12 +328,22 @@ Engine::~Engine() {
 
 void Engine::close() {
     std::lock_guard<std::mutex> guard(mutex_);
-    std::lock_guard<std::shared_mutex> last(alive_mutex_);
-    closed_ = true;
-    mtmd_.reset();
-    ctx_.reset();
-    model_.reset();
-    vocab_ = nullptr;
+    // Freed after alive_mutex_ is let go: the libraries log while they free, and a log callback may wait for a thread
+    // that waits for that mutex.
+    decltype(model_) model;
+    decltype(ctx_)   ctx;
+    decltype(mtmd_)  mtmd;
+    {
+        std::lock_guard<std::shared_mutex> last(alive_mutex_);
+        closed_ = true;
+        vocab_  = nullptr;
+        model   = std::move(model_);
+        ctx     = std::move(ctx_);
+        mtmd    = std::move(mtmd_);
+    }
+    mtmd.reset();
+    ctx.reset();
+    model.reset();
 }
 
 std::string system_info() {

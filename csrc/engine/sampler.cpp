@@ -3,6 +3,7 @@
 #include "log.h"
 
 #include <cmath>
+#include <cstdio>
 
 namespace mata {
 
@@ -22,12 +23,52 @@ static void check(const SamplerParams & p) {
     need(p.penalty_last_n >= -1,                                      "penalty_last_n must be -1 (all), 0 (none) or more");
 }
 
+// llama.cpp's parser recurses per bracket and counts max - min of a repetition unsigned: both can end the process.
+static void check_grammar(const std::string & grammar) {
+    constexpr size_t SIZE_MAX_ = 1 << 20;
+    constexpr int    DEPTH_MAX = 256;
+    const auto fail = [](const std::string & what) { throw Error(ErrorKind::Argument, "the grammar " + what); };
+    if (grammar.size() > SIZE_MAX_) {
+        fail("is longer than 1 MiB");
+    }
+    int  depth = 0;
+    char inside = 0; // the end of a string or character class
+    for (size_t i = 0; i < grammar.size(); ++i) {
+        const char c = grammar[i];
+        if (inside) {
+            if (c == '\\') {
+                ++i;
+            } else if (c == inside || (inside == '\n' && c == '\n')) {
+                inside = 0;
+            }
+        } else if (c == '"') {
+            inside = '"';
+        } else if (c == '[') {
+            inside = ']';
+        } else if (c == '#') {
+            inside = '\n';
+        } else if (c == '(' && ++depth > DEPTH_MAX) {
+            fail("has more than " + std::to_string(DEPTH_MAX) + " nested brackets");
+        } else if (c == ')') {
+            --depth;
+        } else if (c == '{') {
+            unsigned long min = 0;
+            unsigned long max = 0;
+            const int n = std::sscanf(grammar.c_str() + i, "{%lu , %lu", &min, &max);
+            if (n == 2 && max < min) {
+                fail("has a repetition whose maximum is below its minimum");
+            }
+        }
+    }
+}
+
 Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engine_(std::move(engine)) {
     check(p);
     const auto held = engine_->alive();
     const auto & facts = engine_->facts();
 
     if (!p.grammar.empty()) {
+        check_grammar(p.grammar);
         take_logged_errors();
         try {
             Guard guard;

@@ -41,10 +41,10 @@ void Session::drop_logits() {
 }
 
 std::vector<float> Session::logits(bool all) const {
+    const auto held = engine_->lock();
     if (closed_) {
         throw Error(ErrorKind::Engine, "the session is closed");
     }
-    const auto held = engine_->lock();
     if (n_logit_rows_ == 0) {
         throw Error(ErrorKind::Argument, "the session has no logits: the last thing fed must be text");
     }
@@ -52,15 +52,14 @@ std::vector<float> Session::logits(bool all) const {
 }
 
 void Session::feed_tokens(const std::vector<llama_token> & tokens, bool all_logits) {
-    check_open();
     auto held = engine_->lock();
+    check_open();
     std::vector<DecodeItem> items;
     items.push_back({ this, tokens, all_logits });
     engine_->decode_locked(items, true);
 }
 
 std::pair<int32_t, int32_t> Session::feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd) {
-    check_open();
     if (n_rows < 1 || n_embd != engine_->facts().n_embd) {
         throw Error(ErrorKind::Argument, "embeddings must be [n >= 1, " + std::to_string(engine_->facts().n_embd) + "], not [" +
             std::to_string(n_rows) + ", " + std::to_string(n_embd) + "]");
@@ -72,17 +71,18 @@ std::pair<int32_t, int32_t> Session::feed_embeddings(const float * embd, int32_t
         }
     }
     auto held = engine_->lock();
+    check_open();
     const int32_t start = n_past_;
     engine_->decode_embeddings_locked(*this, embd, n_rows, false);
     return { start, n_past_ };
 }
 
 std::pair<int32_t, int32_t> Session::feed_audio(const AudioEmbedding & audio) {
-    check_open();
     if (audio.n_embd != engine_->facts().n_embd || audio.n_tokens < 1) {
         throw Error(ErrorKind::Argument, "the clip was encoded for another model");
     }
     auto held = engine_->lock();
+    check_open();
     check_room((int64_t) audio.n_tokens + (int64_t) audio.begin.size() + (int64_t) audio.end.size());
     const int32_t before = n_past_;
     std::pair<int32_t, int32_t> span;
@@ -112,23 +112,23 @@ void Session::apply_mata_locked(const MataSetting & setting) {
 }
 
 void Session::set_mata(const MataSetting & setting) {
-    check_open();
     auto held = engine_->lock();
+    check_open();
     apply_mata_locked(setting);
     mata_     = setting;
     has_mata_ = true;
 }
 
 void Session::clear_mata() {
-    check_open();
     auto held = engine_->lock();
+    check_open();
     mata_clear(engine_->ctx_.get(), seq_);
     has_mata_ = false;
 }
 
 std::shared_ptr<Session> Session::fork() {
+    auto held = engine_->lock();
     check_open();
-    auto held  = engine_->lock();
     auto child = engine_->new_session_locked();
     llama_memory_seq_cp(llama_get_memory(engine_->ctx_.get()), seq_, child->seq_, -1, -1);
     child->n_past_       = n_past_.load();
@@ -143,11 +143,12 @@ std::shared_ptr<Session> Session::fork() {
 }
 
 void Session::truncate(int32_t n_past) {
+    auto held = engine_->lock();
     check_open();
     if (n_past < 0 || n_past > n_past_) {
         throw Error(ErrorKind::Argument, "cannot cut to " + std::to_string(n_past) + " positions: there are " + std::to_string(n_past_));
     }
-    auto held = engine_->lock();
+    mata_readout_drop(engine_->ctx_.get(), seq_);
     if (n_past < n_past_ && !llama_memory_seq_rm(llama_get_memory(engine_->ctx_.get()), seq_, n_past, -1)) {
         throw Error(ErrorKind::Argument, "this model's memory cannot be cut in the middle");
     }
@@ -156,8 +157,8 @@ void Session::truncate(int32_t n_past) {
 }
 
 void Session::set_attention_readout(const std::vector<int32_t> & layers) {
-    check_open();
     auto held = engine_->lock();
+    check_open();
     if (!mata_readout_set(engine_->ctx_.get(), seq_, layers.data(), (int32_t) layers.size())) {
         throw Error(ErrorKind::Argument, mata_error(engine_->ctx_.get()));
     }
@@ -165,8 +166,8 @@ void Session::set_attention_readout(const std::vector<int32_t> & layers) {
 }
 
 std::map<int32_t, AttentionRows> Session::attention() {
-    check_open();
     auto held = engine_->lock();
+    check_open();
     const llama_context * ctx = engine_->ctx_.get();
     const int32_t n_rows = mata_readout_n_rows(ctx, seq_);
     const int32_t n_head = engine_->facts().n_head;

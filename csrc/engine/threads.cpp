@@ -11,7 +11,19 @@
 #include <sys/sysctl.h>
 #endif
 
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
 namespace mata {
+
+int64_t process_id() {
+#if defined(_WIN32)
+    return 0; // there is no fork()
+#else
+    return (int64_t) getpid();
+#endif
+}
 
 // Attention and matrix products are bound by memory: a second thread on a core slows them down.
 int32_t default_threads() {

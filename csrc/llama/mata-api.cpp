@@ -89,7 +89,7 @@ static bool set(llama_context * ctx, llama_seq_id seq_id, mata_mode mode,
         if (!std::isfinite(alpha[il]) || std::fabs(alpha[il]) > 1e4f) {
             return refuse(state, "alpha of layer " + std::to_string(il) + " is not a number between -1e4 and 1e4");
         }
-        if (alpha[il] != 0.0f && hparams.is_recr(il)) {
+        if (alpha[il] != 0.0f && (hparams.is_recr(il) || hparams.n_head(il) == 0)) {
             return refuse(state, "layer " + std::to_string(il) + " has no attention to boost");
         }
     }
@@ -130,6 +130,12 @@ void mata_clear(llama_context * ctx, llama_seq_id seq_id) {
 
 const char * mata_error(const llama_context * ctx) {
     return ctx->mata ? ctx->mata->error.c_str() : "";
+}
+
+void mata_clear_error(llama_context * ctx) {
+    if (ctx->mata) {
+        ctx->mata->error.clear();
+    }
 }
 
 bool mata_readout_set(llama_context * ctx, llama_seq_id seq_id, const int32_t * layers, int32_t n_layers) {

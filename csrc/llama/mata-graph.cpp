@@ -34,7 +34,11 @@ static ggml_tensor * node(const llm_graph_context & g, ggml_tensor * t, const ch
 }
 
 // One alpha set of an input whose dimension 3 counts the sets.
+// With one set there is no view: the scheduler copies an input to a device once, but every view of it once more.
 static ggml_tensor * slice(const llm_graph_context & g, ggml_tensor * t, int32_t set) {
+    if (t->ne[3] == 1) {
+        return t;
+    }
     return ggml_view_4d(g.ctx0, t, t->ne[0], t->ne[1], t->ne[2], 1, t->nb[1], t->nb[2], t->nb[3], set*t->nb[3]);
 }
 
@@ -127,13 +131,16 @@ static ggml_tensor * scores(const llm_graph_context & g, ggml_tensor * k, ggml_t
 static ggml_tensor * masked_term(const llm_graph_context & g, const mata_inputs & in, ggml_tensor * k, ggml_tensor * qg,
         int64_t n_rows, int32_t set, float kq_scale, int il) {
     const int64_t n_kv   = k->ne[1];
-    const int64_t n_cols = std::min<int64_t>(in.n_cols, n_kv);
+    const int64_t n_cols = in.n_cols;
 
     ggml_tensor * b = term_of(g, scores(g, k, qg, n_cols, n_rows, kq_scale, il), in, set, il);
+    if (g.mata->clamp) {
+        b = node(g, ggml_clamp(g.ctx0, b, -MATA_F16_MAX, MATA_F16_MAX), "mata_term_clamped", il);
+    }
     if (n_cols < n_kv) {
         b = node(g, ggml_pad(g.ctx0, b, (int) (n_kv - n_cols), 0, 0, 0), "mata_term_padded", il);
     }
-    return node(g, ggml_add(g.ctx0, b, slice(g, in.mask, in.mask->ne[3] > 1 ? set : 0)), "mata_bias", il);
+    return node(g, ggml_add(g.ctx0, b, slice(g, in.mask, set)), "mata_bias", il);
 }
 
 static ggml_tensor * flash(const llm_graph_context & g, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v,
@@ -198,23 +205,27 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
 
     if (per_head) {
         bias = masked_term(g, in, k, qg, n, set, kq_scale, il);
-        if (plan.clamp) {
-            bias = node(g, ggml_clamp(g.ctx0, bias, -MATA_F16_MAX, MATA_F16_MAX), "mata_bias_clamped", il);
-        }
         ggml_tensor * m = node(g, ggml_cast(g.ctx0, bias, GGML_TYPE_F16), "mata_mask", il);
-        m = ggml_reshape_4d(g.ctx0, m, m->ne[0], qg->ne[1], 1, H_kv);
-        o = flash(g, ggml_reshape_4d(g.ctx0, qg, qg->ne[0], qg->ne[1], 1, H_kv),
-                ggml_view_4d(g.ctx0, k, k->ne[0], k->ne[1], 1, H_kv, k->nb[1], k->nb[2], k->nb[2], 0),
-                ggml_view_4d(g.ctx0, v, v->ne[0], v->ne[1], 1, H_kv, v->nb[1], v->nb[2], v->nb[2], 0),
-                m, nullptr, kq_scale, il);
-        o = ungroup_heads(g, o, n, il);
+        if (n == 1 && ggml_backend_sched_get_n_backends(g.sched) == 1) {
+            // The CPU takes a mask per head, and shares one row among its threads only in the stock layout.
+            m = ggml_reshape_4d(g.ctx0, m, m->ne[0], 1, qg->ne[1]*H_kv, 1);
+            o = flash(g, ggml_permute(g.ctx0, qr, 0, 2, 1, 3), k, v, m, nullptr, kq_scale, il);
+            o = ggml_reshape_2d(g.ctx0, o, o->ne[0]*o->ne[1], 1);
+        } else {
+            m = ggml_reshape_4d(g.ctx0, m, m->ne[0], qg->ne[1], 1, H_kv);
+            o = flash(g, ggml_reshape_4d(g.ctx0, qg, qg->ne[0], qg->ne[1], 1, H_kv),
+                    ggml_view_4d(g.ctx0, k, k->ne[0], k->ne[1], 1, H_kv, k->nb[1], k->nb[2], k->nb[2], 0),
+                    ggml_view_4d(g.ctx0, v, v->ne[0], v->ne[1], 1, H_kv, v->nb[1], v->nb[2], v->nb[2], 0),
+                    m, nullptr, kq_scale, il);
+            o = ungroup_heads(g, o, n, il);
+        }
     } else if (boosts) {
         // a plain shift is the same for every head: the stock call with another mask
         ggml_tensor * m = slice(g, in.mask_f16, set);
         o = flash(g, ggml_permute(g.ctx0, qr, 0, 2, 1, 3), k, v, m, sinks, kq_scale, il);
         o = ggml_reshape_2d(g.ctx0, o, o->ne[0]*o->ne[1], n);
         if (reads) {
-            bias = slice(g, in.mask, in.mask->ne[3] > 1 ? set : 0);
+            bias = slice(g, in.mask, set);
         }
     }
     if (reads) {
@@ -232,43 +243,42 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
 
 // --- single steps -----------------------------------------------------------------------------------------------
 
-void mata_scores(const llm_graph_context & g, ggml_tensor * kq, ggml_tensor * mask, bool plain, float kq_scale, int il) {
+ggml_tensor * mata_scores(const llm_graph_context & g, ggml_tensor * kq, ggml_tensor * mask, bool plain, float kq_scale, int il) {
     if (!wanted(g, il) || refused(g, plain, il)) {
-        return;
+        return kq;
     }
     const mata_plan & plan = *g.mata;
     auto * inp = llm_graph_input_mata::of(g);
     const mata_inputs & in = inp->inputs(g, mask, kq_scale, false, il);
 
     const int64_t n_range = plan.row_1 - plan.row_0;
+    const size_t  offset  = plan.row_0*kq->nb[1];
 
     if (plan.reads(il)) {
-        ggml_tensor * rows = ggml_view_3d(g.ctx0, kq, kq->ne[0], n_range, kq->ne[2], kq->nb[1], kq->nb[2], plan.row_0*kq->nb[1]);
+        ggml_tensor * rows = ggml_view_3d(g.ctx0, kq, kq->ne[0], n_range, kq->ne[2], kq->nb[1], kq->nb[2], offset);
         ggml_tensor * m    = ggml_view_2d(g.ctx0, mask, mask->ne[0], n_range, mask->nb[1], plan.row_0*mask->nb[1]);
         rows = node(g, ggml_cont(g.ctx0, rows), "mata_rows", il);
         keep(g, inp, node(g, ggml_soft_max_ext(g.ctx0, rows, m, kq_scale, 0.0f), "mata_weights_before", il), false, false, il);
     }
     if (!plan.boosts(il) || in.n_cols == 0) {
-        return;
+        return kq;
     }
 
-    // the block of predicting rows x leading cells; rows between them that do not predict get a = 0
-    const int64_t n_cols = std::min<int64_t>(in.n_cols, kq->ne[0]);
-    const int32_t set    = plan.set_of[il];
-    ggml_tensor * s = ggml_view_3d(g.ctx0, kq, n_cols, n_range, kq->ne[2], kq->nb[1], kq->nb[2], plan.row_0*kq->nb[1]);
+    // The block of predicting rows x leading cells; rows between them that do not predict get a = 0. It goes back into
+    // kq by an operator whose result is kq as a whole: the allocator then knows when kq is no longer needed.
+    const int32_t set = plan.set_of[il];
+    ggml_tensor * s = ggml_view_3d(g.ctx0, kq, in.n_cols, n_range, kq->ne[2], kq->nb[1], kq->nb[2], offset);
 
-    ggml_tensor * term = nullptr;
     if (in.a_scale || in.a_abs) {
         ggml_tensor * block = in.a_abs ? node(g, ggml_cont(g.ctx0, s), "mata_block", il) : s;
-        term = term_of(g, block, in, set, il);
+        ggml_tensor * term  = term_of(g, block, in, set, il);
+        if (in.a_add) {
+            term = node(g, ggml_add(g.ctx0, term, slice(g, in.a_add, set)), "mata_term_shifted", il);
+        }
+        return node(g, ggml_acc_inplace(g.ctx0, kq, term, kq->nb[1], kq->nb[2], kq->nb[3], offset), "mata_boosted", il);
     }
-    if (term) {
-        s = node(g, ggml_add_inplace(g.ctx0, s, term), "mata_boosted", il);
-    }
-    if (in.a_add) {
-        s = node(g, ggml_add_inplace(g.ctx0, s, slice(g, in.a_add, set)), "mata_shifted", il);
-    }
-    ggml_build_forward_expand(g.gf, s);
+    s = node(g, ggml_add(g.ctx0, s, slice(g, in.a_add, set)), "mata_shifted", il);
+    return node(g, ggml_set_inplace(g.ctx0, kq, s, kq->nb[1], kq->nb[2], kq->nb[3], offset), "mata_boosted", il);
 }
 
 void mata_weights(const llm_graph_context & g, ggml_tensor * kq, int il) {

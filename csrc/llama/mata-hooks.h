@@ -28,8 +28,9 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
         ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask,
         ggml_tensor * sinks, bool plain, float kq_scale, int il);
 
-// Attention in single steps: changes kq [n_kv, n_tokens, n_head] in place, after any soft-cap, before the softmax.
-void mata_scores(const llm_graph_context & g, ggml_tensor * kq, ggml_tensor * mask, bool plain, float kq_scale, int il);
+// Attention in single steps: kq [n_kv, n_tokens, n_head] after any soft-cap and before the softmax. Returns kq, or the
+// tensor to use instead, which takes kq's memory.
+ggml_tensor * mata_scores(const llm_graph_context & g, ggml_tensor * kq, ggml_tensor * mask, bool plain, float kq_scale, int il);
 
 // Same: kq after the softmax, for the read-out.
 void mata_weights(const llm_graph_context & g, ggml_tensor * kq, int il);

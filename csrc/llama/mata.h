@@ -50,6 +50,7 @@ void mata_clear(struct llama_context * ctx, llama_seq_id seq_id);
 
 // Why the last mata_set was refused or the last llama_decode failed in the attention code; "" if neither.
 const char * mata_error(const struct llama_context * ctx);
+void         mata_clear_error(struct llama_context * ctx);
 
 // --- read-out ---------------------------------------------------------------------------------------------------
 // Keeps, for the rows of this sequence that predict a token, the softmax of the scores before and after the boost.
