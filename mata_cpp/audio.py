@@ -7,10 +7,12 @@ mistaken for another.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import stat
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,7 +20,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import containers
+from . import containers, stderr
 from .errors import AudioError
 
 MIN_SECONDS = 0.01
@@ -205,13 +207,17 @@ def _from_file(file: BinaryIO, name: str) -> Decoded:
             return False
 
     file, promised = containers.prepare(file, name)
+    notes: list[str] = []
     try:
-        with Stream(containers.SteadyFile(file)) as sound:
+        with contextlib.ExitStack() as stack:
+            if containers.is_mpeg(file):  # libmpg123 complains on descriptor 2
+                notes = stack.enter_context(stderr.caught())
+            sound = stack.enter_context(Stream(containers.SteadyFile(file)))
             rate, channels, log = sound.samplerate, sound.channels, sound.extra_info
             _check_rate(rate, f"the sample rate of {name}")
             if sound.format == "FLAC" and sound.frames < 1 << 36:
                 promised = sound.frames
-            blocks, silent = _mono_blocks(sound, name, rate, channels)
+            blocks, silent = _mono_blocks(sound, name, rate, promised if sound.format == "FLAC" else None)
     except soundfile.SoundFileError as error:
         raise _undecodable(error, name) from None
     total = sum(map(len, blocks))
@@ -219,21 +225,39 @@ def _from_file(file: BinaryIO, name: str) -> Decoded:
         raise containers.truncated(name, f"{promised / rate:.2f} s promised, {total / rate:.2f} s could be read")
     if containers.log_says_truncated(log):
         raise containers.truncated(name, f"its header promises more than the {total / rate:.2f} s that are there")
+    if any("error:" in line for line in notes):
+        warnings.warn(f"{name} is damaged and may be heard with gaps", RuntimeWarning, stacklevel=4)
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     return _checked(samples, rate, channels, name, silent)
 
 
-def _mono_blocks(sound: Any, name: str, rate: int, channels: int) -> tuple[list[NDArray[np.float32]], bool]:
-    """Mono float32 blocks of an open file, and whether every channel was silent."""
+def _mono_blocks(sound: Any, name: str, rate: int, promised: int | None) -> tuple[list[NDArray[np.float32]], bool]:
+    """Mono float32 blocks of an open file, and whether every channel was silent.
+
+    promised: so many frames are sound; what follows them (a tag) need not be.
+    """
     blocks: list[NDArray[np.float32]] = []
     total, silent = 0, True
-    while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+    while len(block := _block(sound, None if promised is None else promised - total)):
         total += len(block)
         if total > MAX_SECONDS * rate:
             raise AudioError(f"{name} is longer than {MAX_SECONDS // 3600} hours: cut it into pieces")
         silent = silent and not block.any()
         blocks.append(mix_down(block))
     return blocks, silent
+
+
+def _block(sound: Any, promised: int | None) -> NDArray[np.float32]:
+    """The next float32 [frames, channels]; promised: how many more there must be."""
+    ended = promised is not None and promised <= 0
+    count = BLOCK_FRAMES if promised is None or ended else min(BLOCK_FRAMES, promised)
+    try:
+        block: NDArray[np.float32] = sound.read(count, dtype="float32", always_2d=True)
+    except RuntimeError:  # soundfile.SoundFileError
+        if not ended:
+            raise
+        return np.zeros((0, sound.channels), np.float32)
+    return block
 
 
 def _undecodable(error: Exception, name: str) -> AudioError:
@@ -255,6 +279,8 @@ def _reason(error: Exception) -> str:
 
 
 def _from_array(source: tuple[Any, Any] | list[Any], name: str) -> Decoded:
+    if len(source) and isinstance(source[0], Audio | str | Path | bytes):
+        raise AudioError("several clips are passed as a list, not as a tuple: [clip, clip]")
     if len(source) != 2 or isinstance(source[1], bool | str | bytes) or np.ndim(source[1]) != 0:
         raise AudioError("samples are passed with their rate, as (samples, sample_rate)")
     try:

@@ -104,6 +104,15 @@ def prepare(file: BinaryIO, name: str) -> tuple[BinaryIO, int | None]:
     return file, None
 
 
+def is_mpeg(file: BinaryIO) -> bool:
+    """Whether libsndfile will hand the file, positioned at 0, to its MPEG decoder."""
+    head = file.read(64)
+    file.seek(0)
+    if head.startswith(b"RIFF"):
+        return head[20:22] in (b"\x50\0", b"\x55\0")  # WAVE with MPEG audio in it
+    return head.startswith((b"ID3", b"\xff"))
+
+
 def log_says_truncated(log: str) -> bool:
     """Whether libsndfile's parse log (``SoundFile.extra_info``) tells of missing data (AIFF, AU, W64, RF64, VOC)."""
     for line in log.splitlines():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import loader, scoring
+from . import loader, scoring, stderr
 from .answer import Answer, Choice, Clip, Piece, Timings, Usage
 from .audio import Audio
 from .conversation import Conversation, Prefill
@@ -181,7 +181,13 @@ class Talk:
 
     def sampler(self, request: Request) -> Any:
         """A fresh sampler.  Raises ValueError for bad numbers or a broken grammar."""
-        return loader.core().Sampler(self._engine, **request.sampling)
+        lines: list[str] = []
+        try:
+            with stderr.caught() if request.sampling.get("grammar") else nullcontext(lines) as lines:
+                return loader.core().Sampler(self._engine, **request.sampling)
+        except ValueError as error:  # llama.cpp's parser says what is wrong on descriptor 2
+            reason = next((line.rpartition("error parsing grammar:")[2] for line in lines if line.strip()), "")
+            raise ValueError(f"{error}: {reason.strip()}" if reason else str(error)) from None
 
     # -------------------------------------------------------------------------------------------
 

@@ -345,3 +345,15 @@ def test_mp3_cut_short_in_its_first_frame(make_tone, make_file):
     for length in range(4, 60):
         with pytest.raises(AudioError):
             Audio(data[:length])
+
+
+def test_flac_with_a_tag_behind_it(make_tone, make_file):
+    data = make_file(make_tone(20.0), format="FLAC")
+    for tail in (b"TAG" + bytes(125), b"x" * 300):
+        assert Audio(data + tail).seconds == pytest.approx(20.0)
+
+
+def test_a_tuple_of_clips(make_tone, clip):
+    audio = Audio((make_tone(), 16000))
+    for pair in ((audio, audio), (str(clip), str(clip))):
+        refused(pair, "passed as a list")
