@@ -121,9 +121,11 @@ def resolve(
 
     Without mmproj, a path's projector is the one ``*mmproj*.gguf`` beside it.  Raises ModelError.
     """
-    text = os.fspath(model)
+    text = os.fspath(model) if isinstance(model, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
         raise ModelError("model must be the path of a GGUF file or a name of the catalogue")
+    if mmproj is not None and not isinstance(mmproj, str | os.PathLike):
+        raise ModelError(f"mmproj must be the path of a GGUF file, not {mmproj!r}")
     projector = None if mmproj is None else _existing(Path(mmproj), "the projector (mmproj)")
     entry = BY_NAME.get(text)
     if entry is not None and not Path(text).is_file():

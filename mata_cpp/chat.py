@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from . import catalogue, loader
+from . import catalogue, checks, loader
 from .answer import Answer, Choice, Clip, Piece
 from .audio import Audio
 from .encoder import AudioEncoder
@@ -67,13 +65,19 @@ class AudioChat:
         self._closed = True  # until loaded
         if mata is not None and not isinstance(mata, Mata):
             raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
+        for function, name in ((report, "report"), (progress, "progress")):
+            if function is not None and not callable(function):
+                raise ValueError(f"{name} must be a function or None, not {checks.shown(function)}")
+        if template_variables is not None and not isinstance(template_variables, Mapping):
+            raise ValueError(f"template_variables must be a dictionary, not {checks.shown(template_variables)}")
+        self.system = None if system is None else checks.text(system, "the system message")
+        self._seed = checks.seed(seed)
         options = loader.EngineOptions(
             lora, n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, cache_type, n_seq_max, verbose
         )
         loader.engine_arguments(options)
         files = catalogue.resolve(model, mmproj, report)
-        self.system = system
-        self._files, self._seed = files, _check_seed(seed)
+        self._files = files
         self._engine, self.load_s = loader.open_engine(files, options, progress)
         try:
             check_mata(self._engine, mata)
@@ -171,9 +175,10 @@ class AudioChat:
             "repeat_penalty": repeat_penalty,
             "frequency_penalty": frequency_penalty,
             "presence_penalty": presence_penalty,
-            "seed": self._seed if seed is None else _check_seed(seed),
+            "seed": self._seed if seed is None else seed,
             "grammar": grammar,
         }
+        sampling = checks.sampling(sampling)
         request = self._request(audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling)
         return self._talk.answer(request, self._talk.sampler(request))
 
@@ -194,7 +199,7 @@ class AudioChat:
         """
         if self.mata is None:
             raise ValueError("there is nothing to compare: MATA is off")
-        sampling["seed"] = self._seed if seed is None else _check_seed(seed)
+        sampling = checks.sampling({**sampling, "seed": self._seed if seed is None else seed})
         request = self._request(audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling)
         return self._talk.compare(request)
 
@@ -273,10 +278,8 @@ class AudioChat:
             audio, question = None, audio
         if not isinstance(question, str) or not question.strip():
             raise ValueError("the question must be a text that is not empty")
-        for value, name in ((question, "question"), (system or "", "system message")):
-            if not isinstance(value, str) or not _is_unicode(value):
-                raise ValueError(f"the {name} must be a text of valid characters")
-        chosen = self.system if system is None else system
+        checks.text(question, "the question")
+        chosen = self.system if system is None else checks.text(system, "the system message")
         return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {})
 
 
@@ -287,18 +290,3 @@ def as_clips(audio: AudioLike) -> list[Audio]:
     if isinstance(audio, list):
         return [clip if isinstance(clip, Audio) else Audio(clip) for clip in audio]
     return [audio if isinstance(audio, Audio) else Audio(audio)]
-
-
-def _check_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 32:
-        raise ValueError(f"seed must be a whole number of 32 bits, not {seed!r}")
-    return int(seed)
-
-
-def _is_unicode(text: str) -> bool:
-    """False for lone surrogates, which no tokenizer can take."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from . import checks
 from .errors import CancelledError, ContextFullError
 from .session import Session
 
@@ -168,14 +169,12 @@ def split_at_stop(text: str, stop: Sequence[str]) -> tuple[str, str, bool]:
 
 def check_stop(stop: Sequence[str] | str | None) -> tuple[str, ...]:
     """Stop strings as a tuple; ValueError for anything else."""
-    strings = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
-    if not all(isinstance(string, str) and string for string in strings):
-        raise ValueError(f"stop must be one or more non-empty strings, not {stop!r}")
-    return strings
+    strings = () if stop is None else (stop,) if isinstance(stop, str) else stop
+    if not isinstance(strings, Sequence) or not all(isinstance(string, str) and string for string in strings):
+        raise ValueError(f"stop must be one or more non-empty strings, not {checks.shown(stop)}")
+    return tuple(strings)
 
 
 def check_max_tokens(max_tokens: int) -> int:
     """max_tokens, or ValueError."""
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
-        raise ValueError(f"max_tokens must be a whole number above 0, not {max_tokens!r}")
-    return max_tokens
+    return checks.whole(max_tokens, "max_tokens", 1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import checks
 from .catalogue import ModelFiles
 from .errors import ModelError
 
@@ -32,6 +33,10 @@ class EngineOptions:
     cache_type: str | tuple[str, str] = "f16"
     n_seq_max: int = 32
     verbose: bool = False
+
+
+MAX_CONTEXT = 1 << 24
+"""No model was trained for more tokens, and no memory holds them."""
 
 
 def core() -> Any:
@@ -82,31 +87,29 @@ def _is_projector(header: dict[str, Any]) -> bool:
 
 def engine_arguments(options: EngineOptions) -> dict[str, Any]:
     """Keyword arguments of _core.Engine.  Raises ValueError, one line, naming the option."""
-    for name, low in (("n_ctx", 0), ("n_batch", 1), ("n_ubatch", 1), ("n_gpu_layers", -1), ("n_seq_max", 1)):
-        value = getattr(options, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 1 << 31:
-            raise ValueError(f"{name} must be a whole number of at least {low}, not {value!r}")
-    threads = options.n_threads
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 1024):
-        raise ValueError(f"n_threads must be a number of threads (0 or None: the physical cores), not {threads!r}")
+    numbers = {
+        name: checks.whole(getattr(options, name), name, low)
+        for name, low in (("n_batch", 1), ("n_ubatch", 1), ("n_gpu_layers", -1), ("n_seq_max", 1))
+    }
+    n_ctx = checks.whole(options.n_ctx, "n_ctx", 0, MAX_CONTEXT)
+    threads = 0 if options.n_threads is None else checks.whole(options.n_threads, "n_threads", 0, 1024)
     flash = options.flash_attn
     if isinstance(flash, bool):
         flash = "on" if flash else "off"
     if flash not in ("auto", "on", "off"):
         raise ValueError(f'flash_attn must be "auto", True or False, not {options.flash_attn!r}')
     types = options.cache_type
-    key, value = (types, types) if isinstance(types, str) else tuple(types)
+    pair = (types, types) if isinstance(types, str) else types
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(name, str) for name in pair):
+        raise ValueError(f'cache_type must be a type like "f16", or a pair of them, not {checks.shown(types)}')
     return {
         "lora": lora_list(options.lora),
-        "n_ctx": options.n_ctx,
-        "n_batch": options.n_batch,
-        "n_ubatch": options.n_ubatch,
-        "n_threads": threads or 0,
-        "n_gpu_layers": options.n_gpu_layers,
+        "n_ctx": n_ctx,
+        **numbers,
+        "n_threads": threads,
         "flash_attn": flash,
-        "cache_type_k": key,
-        "cache_type_v": value,
-        "n_seq_max": options.n_seq_max,
+        "cache_type_k": pair[0],
+        "cache_type_v": pair[1],
     }
 
 
@@ -118,12 +121,17 @@ def lora_list(lora: Any) -> list[tuple[str, float]]:
         lora = [(lora, 1.0)]
     elif isinstance(lora, tuple) and len(lora) == 2 and isinstance(lora[1], int | float):
         lora = [lora]
+    if not isinstance(lora, list | tuple):
+        raise ValueError(f"lora must be a path, (path, scale) or a list of them, not {checks.shown(lora)}")
     adapters = []
     for item in lora:
-        path, scale = (item, 1.0) if isinstance(item, str | os.PathLike) else item
+        pair = (item, 1.0) if isinstance(item, str | os.PathLike) else item
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str | os.PathLike):
+            raise ValueError(f"lora must be a path, (path, scale) or a list of them, not {checks.shown(item)}")
+        path, scale = pair[0], checks.number(pair[1], "the scale of a LoRA adapter")
         if not os.path.isfile(path):
             raise ModelError(f"the LoRA adapter {os.fspath(path)} does not exist")
-        adapters.append((os.fspath(path), float(scale)))
+        adapters.append((os.fspath(path), scale))
     return adapters
 
 

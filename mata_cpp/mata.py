@@ -7,6 +7,7 @@ middle layers.  The formulas are in ``Mata``.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import re
@@ -14,10 +15,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from . import checks
+
 MODES = ("scale", "abs", "add")
 
 PAPER_LAYERS = (10, 20, 28)
 """The paper's layers 10 up to 20 of a model with 28, half-open."""
+
+MAX_ALPHA = 100
+MAX_LAYERS = 1 << 16
 
 LayerSpec = str | int | range | Sequence[int]
 
@@ -54,6 +60,8 @@ class Mata:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", _number(self.alpha, "alpha"))
+        if abs(self.alpha) > MAX_ALPHA:
+            raise ValueError(f"alpha must lie between -{MAX_ALPHA} and {MAX_ALPHA}, not {self.alpha:g}")
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
         object.__setattr__(self, "layers", _check_layers(self.layers))
@@ -171,11 +179,14 @@ def parse_layers(text: str) -> LayerSpec:
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise ValueError(f"{name} must be a number, not {value!r}")
-    number = float(value)
+    if isinstance(value, bool) or not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
+        raise ValueError(f"{name} must be a number, not {checks.shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, not {value!r}")
+        raise ValueError(f"{name} must be finite, not {checks.shown(value)}")
     return number
 
 
@@ -186,6 +197,8 @@ def _check_layers(layers: Any) -> LayerSpec:
             raise ValueError(f'layers must be "auto", a slice like "10:20", a range or numbers, not {layers!r}')
         return layers.strip()
     if isinstance(layers, range):
+        if layers and not all(-MAX_LAYERS <= end <= MAX_LAYERS for end in (layers[0], layers[-1])):
+            raise ValueError(f"no model has the layers {checks.shown(layers)}")
         return layers
     if isinstance(layers, bool):
         raise ValueError(f"layers must be layer numbers, not {layers!r}")
@@ -194,7 +207,9 @@ def _check_layers(layers: Any) -> LayerSpec:
     except TypeError:
         pass
     try:
-        numbers = tuple(layers)
+        numbers = tuple(itertools.islice(layers, MAX_LAYERS + 1))
+        if len(numbers) > MAX_LAYERS:
+            raise ValueError("no model has so many layers")
         if any(isinstance(number, bool) for number in numbers):
             raise TypeError
         return tuple(operator.index(number) for number in numbers)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import checks
 from .errors import ContextFullError
 from .prompt import AnswerFrame
 from .session import Session
@@ -23,12 +24,15 @@ def check_options(options: Sequence[str]) -> list[str]:
     """At least two different texts, or ValueError."""
     if isinstance(options, str):
         raise ValueError("options must be a list of texts, not one text")
+    if not isinstance(options, Iterable):
+        raise ValueError(f"options must be a list of texts, not {checks.shown(options)}")
     texts = list(options)
     if len(texts) < 2:
         raise ValueError("options must be at least two texts")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"an option must be a text that is not empty, not {text!r}")
+            raise ValueError(f"an option must be a text that is not empty, not {checks.shown(text)}")
+        checks.text(text, "an option")
     if len(set(texts)) != len(texts):
         raise ValueError("options must differ from each other")
     return texts

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import checks
 from .answer import Clip
 from .audio import Audio
 from .encoder import AudioEncoder
-from .errors import MataError
+from .errors import ContextFullError, MataError
 from .mata import Mata
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 Part = str | Sequence[int] | Audio
 """Text (special tokens parsed), token ids, or a clip."""
+
+
+FEEDS = "feed takes text, lists of token ids and Audio objects"
 
 
 class Keep:
@@ -44,6 +49,15 @@ def check_mata(engine: _core.Engine, mata: Mata | None) -> tuple[int, ...]:
     return layers
 
 
+def _with_room(make: Callable[[], _core.Session]) -> _core.Session:
+    """A new sequence; those of sessions that nobody can reach any more are freed when it is the last one."""
+    try:
+        return make()
+    except ContextFullError:
+        gc.collect()
+        return make()
+
+
 class Session:
     """A sequence of tokens and clips with its own MATA setting; make one with ``AudioChat.session``.
 
@@ -55,7 +69,7 @@ class Session:
         check_mata(engine, mata)
         self._engine = engine
         self._encoder = encoder
-        self._core = engine.session()
+        self._core = _with_room(engine.session)
         self._mata = mata
         self._clips: list[Clip] = []
         self._last_token: int | None = None
@@ -101,7 +115,11 @@ class Session:
 
         Neighbouring texts and ids are fed as one run.  Raises ContextFullError, AudioError, ValueError.
         """
-        if isinstance(parts, str | Audio) or (len(parts) and all(_is_token(part) for part in parts)):
+        if isinstance(parts, str | Audio):
+            parts = [parts]
+        if not _is_list(parts):
+            raise ValueError(f"{FEEDS}, not {checks.shown(parts)}")
+        if len(parts) and all(_is_token(part) for part in parts):
             parts = [parts]
         runs: list[list[int] | Audio] = []
         for part in parts:
@@ -160,7 +178,7 @@ class Session:
         check_mata(self._engine, setting)
         twin = object.__new__(Session)
         twin._engine, twin._encoder = self._engine, self._encoder
-        twin._core = self._core.fork()
+        twin._core = _with_room(self._core.fork)
         twin._mata = setting
         twin._clips = list(self._clips)
         twin._last_token = self._last_token
@@ -177,6 +195,7 @@ class Session:
 
     def truncate(self, n_past: int) -> None:
         """Forget positions from n_past on.  Raises ValueError when the model's memory cannot do so."""
+        n_past = checks.whole(n_past, "n_past", 0, self.n_past)
         if n_past == self.n_past:
             return
         self._core.truncate(n_past)
@@ -216,11 +235,10 @@ class Session:
 
     def _tokens(self, part: Any) -> list[int]:
         if isinstance(part, str):
-            return self._engine.tokenize(part, add_special=False, parse_special=True)
-        tokens = list(part)
-        if not all(_is_token(token) for token in tokens):
-            raise ValueError("feed takes text, lists of token ids and Audio objects")
-        return [int(token) for token in tokens]
+            return self._engine.tokenize(checks.text(part, "a text to feed"), add_special=False, parse_special=True)
+        if not _is_list(part) or not all(_is_token(token) for token in part):
+            raise ValueError(f"{FEEDS}, not {checks.shown(part)}")
+        return [checks.whole(token, "a token id", 0, self._engine.n_vocab - 1) for token in part]
 
     def _append_audio(self, audio: Audio, markers: bool) -> None:
         heard = self._encoder.encode(audio)
@@ -250,6 +268,10 @@ class Session:
         else:
             self._core.set_mata(state[0].mode, state[0].alphas(self._engine.n_layer), state[0].spans(self._clips))
         self._state = state
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 def _is_token(value: Any) -> bool:

@@ -68,18 +68,17 @@ class Talk:
         """Wait until no other thread talks.  Raises MataError in a thread that is itself answering."""
         if self.held_here:
             raise MataError("this chat is still answering in this thread: finish or close that stream first")
-        self._lock.acquire()
-        self._owner = threading.get_ident()
-        try:
-            if self._engine.closed:
-                raise MataError("this chat is closed")
-            self._cancelled = False
-            if self._session is not None:
-                self._session.clear_cancel()
-            yield
-        finally:
-            self._owner = 0
-            self._lock.release()
+        with self._lock:
+            try:
+                self._owner = threading.get_ident()
+                if self._engine.closed:
+                    raise MataError("this chat is closed")
+                self._cancelled = False
+                if self._session is not None:
+                    self._session.clear_cancel()
+                yield
+            finally:
+                self._owner = 0
 
     def cancel(self) -> None:
         """From any thread: end what is running, if anything is."""
@@ -169,15 +168,9 @@ class Talk:
     def close(self) -> None:
         """End what runs and free the engine.  Not safe to wait for in a thread that is answering."""
         self.cancel()
-        waits = not self.held_here
-        if waits:
-            self._lock.acquire()
-        try:
+        with nullcontext() if self.held_here else self._lock:
             self.conversation.drop_cache()
             self._engine.close()
-        finally:
-            if waits:
-                self._lock.release()
 
     def sampler(self, request: Request) -> Any:
         """A fresh sampler.  Raises ValueError for bad numbers or a broken grammar."""

@@ -517,3 +517,20 @@ def test_module_without_its_compiled_part(monkeypatch, fake_model):
     monkeypatch.setitem(sys.modules, "mata_cpp._core", None)
     with pytest.raises(ModelError, match="compiled part"):
         AudioChat(fake_model)
+
+
+def test_an_interrupt_on_the_way_into_a_turn_leaves_no_lock(make_chat, clip, monkeypatch):
+    chat = make_chat()
+    get_ident = threading.get_ident
+    with monkeypatch.context() as patch:
+        calls = iter(range(9))
+
+        def interrupt():
+            if next(calls) == 0 and not chat._talk._lock.locked():
+                return get_ident()
+            raise KeyboardInterrupt
+
+        patch.setattr(threading, "get_ident", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            chat.ask(clip, QUESTION)
+    assert not chat._talk._lock.locked() and chat.ask(clip, QUESTION).text == "rain"

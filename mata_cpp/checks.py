@@ -1,0 +1,73 @@
+"""Arguments of the wrong type or size: each a ValueError of one line."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+INT32 = (1 << 31) - 1
+
+
+def shown(value: Any) -> str:
+    """repr(value) in one short line."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= 80 else line[:77] + "..."
+
+
+def whole(value: Any, name: str, low: int, high: int = INT32) -> int:
+    """value, of Python or NumPy, as an int from low to high."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
+        limits = f"of at least {low}" if high == INT32 else f"from {low} to {high}"
+        raise ValueError(f"{name} must be a whole number {limits}, not {shown(value)}")
+    return int(value)
+
+
+def number(value: Any, name: str) -> float:
+    """value, of Python or NumPy, as a finite float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError(f"{name} must be a number, not {shown(value)}")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise ValueError(f"{name} must be finite, not {shown(value)}")
+    return result
+
+
+def text(value: Any, name: str) -> str:
+    """value if it is a text without lone surrogates, which no tokenizer can take."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+            return value
+        except UnicodeEncodeError:
+            pass
+    raise ValueError(f"{name} must be a text of valid characters, not {shown(value)}")
+
+
+def seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < 1 << 32:
+        raise ValueError(f"seed must be a whole number of 32 bits, not {shown(value)}")
+    return int(value)
+
+
+def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of _core.Sampler, whose own checks are those of the ranges.  TypeError for an unknown one."""
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "grammar":
+            checked[name] = text(value, name)
+        elif name == "seed":
+            checked[name] = seed(value)
+        elif name == "top_k":
+            checked[name] = whole(value, name, -INT32)
+        elif name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
+            checked[name] = number(value, name)
+            if abs(checked[name]) > 3e38:  # float32
+                raise ValueError(f"{name} is too large: {shown(value)}")
+        else:
+            raise TypeError(f"there is no option {name!r}")
+    return checked
