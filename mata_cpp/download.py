@@ -116,6 +116,18 @@ def _is_complete(path: Path, file: WheelFile) -> bool:
     return path.is_file() and path.stat().st_size == file.size
 
 
+def sha256(path: Path) -> str:
+    """Of a whole file; "" where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
 def _pip_download(file: WheelFile, scratch: Path, manual: str, report: Report | None) -> Path:
     command = _pip_command()
     if command is None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks
@@ -70,15 +71,21 @@ def check_files(files: ModelFiles, extension: Any) -> None:
     projector = extension.probe_gguf(str(files.mmproj))
     if _is_projector(model) and not _is_projector(projector):
         raise ModelError(f"{files.model.name} is a projector and {files.mmproj.name} a model: swap them")
-    if _is_projector(model):
-        raise ModelError(f"{files.model} is a projector (mmproj), not a language model")
-    if model["type"] == "adapter":
-        raise ModelError(f"{files.model} is a LoRA adapter, not a model: give it with lora (--lora)")
+    check_model(files.model, extension)
     if not _is_projector(projector):
         raise ModelError(f"{files.mmproj} is not a projector (mmproj) but a {projector['architecture']} model")
     if not projector["has_audio"]:
         kind = "pictures only" if projector["has_vision"] else "no sound"
         raise ModelError(f"{files.mmproj} is a projector for {kind}: this model needs one with an audio encoder")
+
+
+def check_model(path: Path, extension: Any) -> None:
+    """Look at the header of what should be a language model.  Raises ModelError."""
+    header = extension.probe_gguf(str(path))
+    if _is_projector(header):
+        raise ModelError(f"{path} is a projector (mmproj), not a language model")
+    if header["type"] == "adapter":
+        raise ModelError(f"{path} is a LoRA adapter, not a model: give it with lora (--lora)")
 
 
 def _is_projector(header: dict[str, Any]) -> bool:

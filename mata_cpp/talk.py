@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -41,10 +41,18 @@ class Request:
 class Talk:
     """One conversation on one engine, for one thread at a time.
 
-    load_s: seconds that loading took, for the answers' timings.
+    load_s: seconds that loading took, for the answers' timings.  damage() says what is wrong with the
+    model's file, if anything is; it is asked when the model gives NaN.
     """
 
-    def __init__(self, engine: Engine, encoder: AudioEncoder, prompts: PromptBuilder, load_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        encoder: AudioEncoder,
+        prompts: PromptBuilder,
+        load_s: float,
+        damage: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._engine, self._encoder, self._prompts, self._load_s = engine, encoder, prompts, load_s
         self.conversation = Conversation(
             prompts, encoder, lambda: Session(engine, encoder), engine.n_ctx, lambda: engine.n_used
@@ -52,6 +60,7 @@ class Talk:
         self.mata: Mata | None = None
         self._lock, self._owner = threading.Lock(), 0
         self._cancelled = False
+        self._damage = damage
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -200,7 +209,8 @@ class Talk:
         prefill = self.conversation.prefill(plan, self.mata, check=self._check)
         if np.isnan(self.conversation.session.logits()).any():
             self.conversation.drop_cache()
-            raise ModelError("the model computed NaN: its file or the GPU backend is at fault; try n_gpu_layers=0")
+            fault = "the model computed NaN: its file or the GPU backend is at fault; try n_gpu_layers=0"
+            raise ModelError(self._damage() or fault)
         return prefill
 
     def _check(self) -> None:

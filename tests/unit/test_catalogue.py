@@ -9,6 +9,7 @@ import threading
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mata_cpp import AudioChat, ModelError, catalogue, download
@@ -269,3 +270,36 @@ def test_a_projector_that_the_engine_finds_deaf(fake, fake_model):
     fake.OPTIONS["has_audio"] = False
     with pytest.raises(ModelError, match="no audio encoder"):
         AudioChat(fake_model)
+
+
+def test_a_damaged_model_of_the_cache_is_named(cache, fake, fake_model, clip, monkeypatch):
+    entry = catalogue.Entry("small", FILE, catalogue.OwnFile("x"), "")
+    monkeypatch.setitem(BY_NAME, "small", entry)
+    monkeypatch.setattr(download, "own_file", lambda file: fake_model.parent / "mmproj-model.gguf")
+    path = cache / "small" / FILE.name
+    path.parent.mkdir(parents=True)
+    message = f"{path} is damaged: delete it, and it is fetched again"
+
+    path.write_bytes(b"x" * FILE.size)
+    with pytest.raises(ModelError) as error:
+        AudioChat("small")
+    assert str(error.value) == message
+
+    nan = property(lambda self: lambda: np.full(10, np.nan, np.float32))
+    monkeypatch.setattr(fake.Session, "logits", nan)
+    path.write_bytes(b"GGUF" + b"x" * (FILE.size - 4))
+    with AudioChat("small") as chat, pytest.raises(ModelError) as error:
+        chat.ask(clip, "Q?")
+    assert str(error.value) == message
+    path.write_bytes(CONTENT)
+    with AudioChat("small") as chat, pytest.raises(ModelError, match="computed NaN"):
+        chat.ask(clip, "Q?")
+
+
+def test_what_is_wrong_with_the_model_comes_before_a_missing_projector(fake, tmp_path):
+    path = tmp_path / "x.gguf"
+    for content, wrong in ((b"hello", "is not a GGUF file"), (b"GGUF mmproj", "is a projector (mmproj), not a")):
+        path.write_bytes(content)
+        assert wrong in resolve_fails(path)
+    path.write_bytes(b"GGUF model")
+    assert "no mmproj*.gguf is beside it" in resolve_fails(path)
