@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -55,9 +56,13 @@ class OneLineCommand(click.Command):
             except MemoryError:
                 status = fail("out of memory")
             except Exception as error:
-                if "-v" in (args or sys.argv) or "--verbose" in (args or sys.argv):
-                    traceback.print_exc()
-                status = fail(f"unexpected {type(error).__name__}: {error} (-v shows where)")
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # --help into a full disk
+                    status = fail(f"cannot write: {error.strerror}")
+                    _drop_output()
+                else:
+                    if "-v" in (args or sys.argv) or "--verbose" in (args or sys.argv):
+                        traceback.print_exc()
+                    status = fail(f"unexpected {type(error).__name__}: {error} (-v shows where)")
         sys.exit(status)
 
 

@@ -408,6 +408,7 @@ def test_standard_output_closed_or_full(fake_model, clip):
     assert in_shell("-q Q > /dev/full", fake_model, clip) == (1, full)
     assert in_shell("-q --json Q > /dev/full", fake_model, clip) == (1, full)
     assert in_shell("-q > /dev/full << E\nQ\nQ\nE", fake_model, clip) == (1, full)
+    assert in_shell("--help > /dev/full", fake_model, clip) == (1, "error: cannot write: No space left on device\n")
     assert in_shell("-q <&-", fake_model, clip)[0] == 1
 
 
