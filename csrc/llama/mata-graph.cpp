@@ -112,10 +112,10 @@ static ggml_tensor * ungroup_heads(const llm_graph_context & g, ggml_tensor * o,
     return ggml_reshape_2d(g.ctx0, o, d*G*H_kv, n);
 }
 
-// Scores s [n_cols, G, n_rows, H_kv] of the first n_cols cells, before kq_scale unless there is a soft-cap.
-static ggml_tensor * scores(const llm_graph_context & g, ggml_tensor * k, ggml_tensor * qg, int64_t n_cols,
+// Scores s [n_cols, G, n_rows, H_kv] of the cells from col_0 on, before kq_scale unless there is a soft-cap.
+static ggml_tensor * scores(const llm_graph_context & g, ggml_tensor * k, ggml_tensor * qg, int64_t col_0, int64_t n_cols,
         int64_t n_rows, float kq_scale, int il) {
-    ggml_tensor * kc = ggml_view_3d(g.ctx0, k, k->ne[0], n_cols, k->ne[2], k->nb[1], k->nb[2], 0);
+    ggml_tensor * kc = ggml_view_3d(g.ctx0, k, k->ne[0], n_cols, k->ne[2], k->nb[1], k->nb[2], col_0*k->nb[1]);
     ggml_tensor * s  = node(g, ggml_mul_mat(g.ctx0, kc, qg), "mata_kq", il);
     ggml_prec_set_acc(s, GGML_PREC_F32);
     if (g.hparams.attn_soft_cap) {
@@ -127,20 +127,31 @@ static ggml_tensor * scores(const llm_graph_context & g, ggml_tensor * k, ggml_t
     return ggml_reshape_4d(g.ctx0, s, n_cols, qg->ne[1]/n_rows, n_rows, qg->ne[2]);
 }
 
-// The F32 term plus mask, [n_kv, G, n_rows, H_kv].
-static ggml_tensor * masked_term(const llm_graph_context & g, const mata_inputs & in, ggml_tensor * k, ggml_tensor * qg,
-        int64_t n_rows, int32_t set, float kq_scale, int il) {
-    const int64_t n_kv   = k->ne[1];
-    const int64_t n_cols = in.n_cols;
+// The mask of a set for every head, [n_kv, G*n_rows, H_kv]: made once, read by all layers of the group.
+static ggml_tensor * mask_of_heads(const llm_graph_context & g, mata_inputs & in, const ggml_tensor * qg, int64_t n_rows, int32_t set, int il) {
+    set = in.mask->ne[3] > 1 ? set : 0;
+    in.mask_of_heads.resize(in.mask->ne[3], nullptr);
+    ggml_tensor * & m = in.mask_of_heads[set];
+    if (!m || m->ne[1] != qg->ne[1] || m->ne[2] != qg->ne[2]) {
+        m = node(g, ggml_repeat_4d(g.ctx0, slice(g, in.mask, set), in.mask->ne[0], qg->ne[1]/n_rows, n_rows, qg->ne[2]), "mata_mask_of_heads", il);
+        m = ggml_reshape_3d(g.ctx0, m, m->ne[0], qg->ne[1], qg->ne[2]);
+    }
+    return m;
+}
 
-    ggml_tensor * b = term_of(g, scores(g, k, qg, n_cols, n_rows, kq_scale, il), in, set, il);
+// The F32 term plus mask, [n_kv, G*n_rows, H_kv].
+static ggml_tensor * masked_term(const llm_graph_context & g, mata_inputs & in, ggml_tensor * k, ggml_tensor * qg,
+        int64_t n_rows, int32_t set, float kq_scale, int il) {
+    ggml_tensor * b = term_of(g, scores(g, k, qg, in.col_0, in.n_cols, n_rows, kq_scale, il), in, set, il);
     if (g.mata->clamp) {
         b = node(g, ggml_clamp(g.ctx0, b, -MATA_F16_MAX, MATA_F16_MAX), "mata_term_clamped", il);
     }
-    if (n_cols < n_kv) {
-        b = node(g, ggml_pad(g.ctx0, b, (int) (n_kv - n_cols), 0, 0, 0), "mata_term_padded", il);
+    b = ggml_reshape_3d(g.ctx0, b, b->ne[0], qg->ne[1], qg->ne[2]);
+    ggml_tensor * m = mask_of_heads(g, in, qg, n_rows, set, il);
+    if (b->ne[0] == m->ne[0]) {
+        return node(g, ggml_add(g.ctx0, m, b), "mata_bias", il);
     }
-    return node(g, ggml_add(g.ctx0, b, slice(g, in.mask, set)), "mata_bias", il);
+    return node(g, ggml_acc(g.ctx0, m, b, m->nb[1], m->nb[2], m->nb[3], in.col_0*ggml_element_size(m)), "mata_bias", il);
 }
 
 static ggml_tensor * flash(const llm_graph_context & g, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v,
@@ -161,13 +172,16 @@ static void keep(const llm_graph_context & g, llm_graph_input_mata * inp, ggml_t
 // Read-out beside flash attention: the scores of all cells once more, in F32.
 static void read_flash(const llm_graph_context & g, llm_graph_input_mata * inp, const mata_inputs & in, ggml_tensor * k,
         ggml_tensor * qg, ggml_tensor * bias, int64_t n_rows, float kq_scale, int il) {
-    ggml_tensor * s = scores(g, k, qg, k->ne[1], n_rows, kq_scale, il);
+    ggml_tensor * s = scores(g, k, qg, 0, k->ne[1], n_rows, kq_scale, il);
     if (!g.hparams.attn_soft_cap) {
         s = node(g, ggml_scale(g.ctx0, s, kq_scale), "mata_kq_scaled", il);
     }
     ggml_tensor * before = node(g, ggml_add(g.ctx0, s, in.plain_mask), "mata_before", il);
     keep(g, inp, node(g, ggml_soft_max(g.ctx0, before), "mata_weights_before", il), false, true, il);
     if (bias) {
+        if (ggml_nelements(bias) == ggml_nelements(s)) {
+            bias = ggml_reshape_4d(g.ctx0, bias, s->ne[0], s->ne[1], s->ne[2], s->ne[3]);
+        }
         ggml_tensor * after = node(g, ggml_add(g.ctx0, s, bias), "mata_after", il);
         keep(g, inp, node(g, ggml_soft_max(g.ctx0, after), "mata_weights_after", il), true, true, il);
     }
@@ -182,7 +196,7 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
     const mata_plan & plan = *g.mata;
 
     auto * inp = llm_graph_input_mata::of(g);
-    const mata_inputs & in = inp->inputs(g, mask, kq_scale, true, il);
+    mata_inputs & in = inp->inputs(g, mask, kq_scale, true, il);
     const bool boosts = plan.boosts(il) && in.n_cols > 0;
     const bool reads  = plan.reads(il);
     if (!boosts && !reads) {
@@ -252,10 +266,10 @@ ggml_tensor * mata_scores(const llm_graph_context & g, ggml_tensor * kq, ggml_te
     const mata_inputs & in = inp->inputs(g, mask, kq_scale, false, il);
 
     const int64_t n_range = plan.row_1 - plan.row_0;
-    const size_t  offset  = plan.row_0*kq->nb[1];
+    const size_t  rows_at = plan.row_0*kq->nb[1];
 
     if (plan.reads(il)) {
-        ggml_tensor * rows = ggml_view_3d(g.ctx0, kq, kq->ne[0], n_range, kq->ne[2], kq->nb[1], kq->nb[2], offset);
+        ggml_tensor * rows = ggml_view_3d(g.ctx0, kq, kq->ne[0], n_range, kq->ne[2], kq->nb[1], kq->nb[2], rows_at);
         ggml_tensor * m    = ggml_view_2d(g.ctx0, mask, mask->ne[0], n_range, mask->nb[1], plan.row_0*mask->nb[1]);
         rows = node(g, ggml_cont(g.ctx0, rows), "mata_rows", il);
         keep(g, inp, node(g, ggml_soft_max_ext(g.ctx0, rows, m, kq_scale, 0.0f), "mata_weights_before", il), false, false, il);
@@ -264,9 +278,10 @@ ggml_tensor * mata_scores(const llm_graph_context & g, ggml_tensor * kq, ggml_te
         return kq;
     }
 
-    // The block of predicting rows x leading cells; rows between them that do not predict get a = 0. It goes back into
+    // The block of predicting rows x audio columns; rows between them that do not predict get a = 0. It goes back into
     // kq by an operator whose result is kq as a whole: the allocator then knows when kq is no longer needed.
-    const int32_t set = plan.set_of[il];
+    const int32_t set    = plan.set_of[il];
+    const size_t  offset = rows_at + in.col_0*ggml_element_size(kq);
     ggml_tensor * s = ggml_view_3d(g.ctx0, kq, in.n_cols, n_range, kq->ne[2], kq->nb[1], kq->nb[2], offset);
 
     if (in.a_scale || in.a_abs) {

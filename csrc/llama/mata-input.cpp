@@ -47,7 +47,7 @@ ggml_tensor * llm_graph_input_mata::row_ids64(const llm_graph_context & g) {
 }
 
 // Only what a layer of the group will use is created: the scheduler does not allocate an input without a user.
-const mata_inputs & llm_graph_input_mata::inputs(const llm_graph_context & g, ggml_tensor * mask, float kq_scale, bool flash, int il) {
+mata_inputs & llm_graph_input_mata::inputs(const llm_graph_context & g, ggml_tensor * mask, float kq_scale, bool flash, int il) {
     const bool boosts = plan->boosts(il);
     const bool reads  = plan->reads(il);
 
@@ -64,10 +64,10 @@ const mata_inputs & llm_graph_input_mata::inputs(const llm_graph_context & g, gg
         in->kq_scale   = kq_scale;
         in->flash      = flash;
         in->swa        = plan->state->kv_swa && g.hparams.is_swa(il);
-        in->n_cols     = std::min<int32_t>(in->swa ? plan->swa.n_cols : plan->base.n_cols, (int32_t) mask->ne[0]);
-        if (flash && in->n_cols > mask->ne[0]/4*3) {
-            in->n_cols = (int32_t) mask->ne[0]; // the last few columns cost less than padding
-        }
+        const auto & columns = in->swa ? plan->swa : plan->base;
+        in->col_0      = columns.col_0;
+        in->n_cols     = columns.n_cols;
+        GGML_ASSERT(in->col_0 + in->n_cols <= mask->ne[0]);
         // where every layer is boosted no node of the graph uses it, and it would not be allocated
         ggml_build_forward_expand(g.gf, mask);
     }
@@ -147,9 +147,7 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
     const mata_columns & columns = in.swa ? p.swa : p.base;
 
     const int64_t n_kv   = in.stock_mask->ne[0];
-    const int64_t n_cols = in.n_cols;           // of our inputs
-    const int64_t stride = columns.n_cols;      // of the weights
-    const int64_t n_used = std::min(n_cols, stride);
+    const int64_t n_cols = in.n_cols;
     const int64_t n_out  = in.flash ? p.n_rows : p.row_1 - p.row_0; // rows of our inputs
 
     const auto row_of = [&](int32_t r) { return in.flash ? r : p.row_ids[r] - p.row_0; };
@@ -171,8 +169,8 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
                     continue;
                 }
                 float       * dst = a.data() + ((size_t) set*n_out + row_of(r))*n_cols;
-                const float * w   = columns.weight.data() + (size_t) r*stride;
-                for (int64_t j = 0; j < n_used; ++j) {
+                const float * w   = columns.weight.data() + (size_t) r*n_cols;
+                for (int64_t j = 0; j < n_cols; ++j) {
                     dst[j] = alpha*w[j];
                 }
             }
@@ -214,10 +212,10 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
                     continue;
                 }
                 float       * dst   = m.data() + ((size_t) set*p.n_rows + r)*n_kv;
-                const float * w     = columns.weight.data() + (size_t) r*stride;
+                const float * w     = columns.weight.data() + (size_t) r*n_cols;
                 const float   alpha = p.alpha[(size_t) set*p.n_rows + r];
-                for (int64_t j = 0; j < n_used; ++j) {
-                    dst[j] += std::clamp(alpha*w[j], -MATA_F16_MAX, MATA_F16_MAX);
+                for (int64_t j = 0; j < n_cols; ++j) {
+                    dst[in.col_0 + j] += std::clamp(alpha*w[j], -MATA_F16_MAX, MATA_F16_MAX);
                 }
             }
         }

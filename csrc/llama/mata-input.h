@@ -14,6 +14,7 @@ struct mata_inputs {
     float         kq_scale   = 0.0f;
     bool          flash      = false;
     bool          swa        = false;
+    int32_t       col_0      = 0;
     int32_t       n_cols     = 0;
 
     // F32 [n_cols, 1, n_rows, n_sets], or [n_cols, n_range, 1, n_sets] without flash attention
@@ -23,6 +24,7 @@ struct mata_inputs {
 
     // flash attention only
     ggml_tensor * mask       = nullptr; // F32 [n_kv, 1, n_rows, 1 or n_sets], a_add included
+    std::vector<ggml_tensor *> mask_of_heads; // [n_sets] of [n_kv, G*n_rows, n_head_kv]: mask repeated, not an input
     ggml_tensor * plain_mask = nullptr; // F32 [n_kv, 1, n_rows], for the read-out
     ggml_tensor * mask_f16   = nullptr; // F16 [n_kv, n_rows, 1, n_sets], when "add" is the only mode
 };
@@ -43,7 +45,7 @@ public:
     // that of the graph under construction
     static llm_graph_input_mata * of(const llm_graph_context & g);
 
-    const mata_inputs & inputs(const llm_graph_context & g, ggml_tensor * mask, float kq_scale, bool flash, int il);
+    mata_inputs & inputs(const llm_graph_context & g, ggml_tensor * mask, float kq_scale, bool flash, int il);
     ggml_tensor * row_ids  (const llm_graph_context & g);  // I32 [n_rows]
     ggml_tensor * row_ids64(const llm_graph_context & g);  // I64 [n_rows]
 

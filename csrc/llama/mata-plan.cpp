@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cmath>
 
-// n_cols is rounded up so that a growing span does not change the graph at every token. It never exceeds the
-// number of columns of the mask, which llama_kv_cache pads to 256.
+// The columns are rounded to this, so that a growing span does not change the graph at every token. They never exceed
+// those of the mask, which llama_kv_cache pads to 256.
 static constexpr int32_t COLS_PAD = 64;
 
 static float span_weight(const mata_setting & setting, llama_pos pos) {
@@ -28,7 +28,8 @@ static mata_columns find_columns(const llama_kv_cache & kv, const mata_plan & pl
 
     // one scan per sequence: its rows share the columns
     std::map<llama_seq_id, std::vector<std::pair<int32_t, float>>> audio;
-    int32_t last = -1;
+    int32_t first = INT32_MAX;
+    int32_t last  = -1;
 
     for (int32_t r = 0; r < n_rows; ++r) {
         const llama_seq_id seq = plan.seqs[r];
@@ -45,7 +46,8 @@ static mata_columns find_columns(const llama_kv_cache & kv, const mata_plan & pl
             const float w = span_weight(it->second, cells.pos_get(j));
             if (w != 0.0f) {
                 cols.emplace_back((int32_t) j, w);
-                last = std::max(last, (int32_t) j);
+                first = std::min(first, (int32_t) j);
+                last  = std::max(last,  (int32_t) j);
             }
         }
     }
@@ -54,7 +56,8 @@ static mata_columns find_columns(const llama_kv_cache & kv, const mata_plan & pl
     if (last < 0) {
         return res;
     }
-    res.n_cols = (last/COLS_PAD + 1)*COLS_PAD;
+    res.col_0  = first/COLS_PAD*COLS_PAD;
+    res.n_cols = (last/COLS_PAD + 1)*COLS_PAD - res.col_0;
     res.weight.resize((size_t) n_rows*res.n_cols, 0.0f);
     for (int32_t r = 0; r < n_rows; ++r) {
         const auto it = audio.find(plan.seqs[r]);
@@ -62,7 +65,7 @@ static mata_columns find_columns(const llama_kv_cache & kv, const mata_plan & pl
             continue;
         }
         for (const auto & [j, w] : it->second) {
-            res.weight[(size_t) r*res.n_cols + j] = w;
+            res.weight[(size_t) r*res.n_cols + j - res.col_0] = w;
         }
     }
     return res;
@@ -195,7 +198,9 @@ bool mata_plan::same_topology(const mata_plan & other) const {
         n_sets      == other.n_sets      &&
         set_of      == other.set_of      &&
         readout     == other.readout     &&
+        base.col_0  == other.base.col_0  &&
         base.n_cols == other.base.n_cols &&
+        swa.col_0   == other.swa.col_0   &&
         swa.n_cols  == other.swa.n_cols;
 }
 

@@ -65,7 +65,8 @@ struct mata_state {
 
 // Audio columns of one cache for the rows of a ubatch.
 struct mata_columns {
-    int32_t            n_cols = 0;  // leading cells that include all audio cells, rounded up
+    int32_t            col_0  = 0;  // cells [col_0, col_0 + n_cols) include all audio cells
+    int32_t            n_cols = 0;
     std::vector<float> weight;      // [n_rows][n_cols], 0 where there is no audio
 };
 

@@ -3,6 +3,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=$(command -v python3)
 
+# An editable install of mata-cpp in the environment would win over the folder built here.
 # build_extension NAME [CMAKE-ARGUMENT ...]: into build/NAME; build/NAME/site is then a folder for PYTHONPATH
 build_extension() {
     local build=$root/build/$1 generator=()
@@ -14,6 +15,6 @@ build_extension() {
     cmake --build "$build/cmake" --target _core -j "$(nproc)"
     rm -rf "$build/site"
     mkdir -p "$build/site"
-    cp -r "$root/mata_cpp" "$root/models" "$root/benchmarks" "$build/site/"
+    cp -r "$root/mata_cpp" "$root/models" "$build/site/"
     cp "$build"/cmake/csrc/_core*.so "$build/site/mata_cpp/"
 }

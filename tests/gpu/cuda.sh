@@ -11,8 +11,8 @@ command -v nvcc > /dev/null || { echo "error: nvcc is not installed" >&2; exit 1
 build_extension cuda -DGGML_CUDA=ON ${CUDA_ARCHITECTURES:+-DCMAKE_CUDA_ARCHITECTURES="$CUDA_ARCHITECTURES"}
 
 if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
-    cd "$root/build/cuda/site"
-    PYTHONPATH=$PWD "$python" -m benchmarks.gpu_parity "$@"
+    cd "$root"
+    PYTHONPATH=$root/build/cuda/site "$python" -m benchmarks.gpu_parity "$@"
 else
     echo "compiled; no NVIDIA GPU here to run it on"
 fi

@@ -31,6 +31,6 @@ PY
 export MATA_LLAMA_SOURCE=$source
 build_extension vulkan -DGGML_VULKAN=ON
 
-cd "$root/build/vulkan/site"
+cd "$root"
 # a CPU-type device is passed over unless it is asked for
-GGML_VK_VISIBLE_DEVICES=0 PYTHONPATH=$PWD "$python" -m benchmarks.gpu_parity "$@"
+GGML_VK_VISIBLE_DEVICES=0 PYTHONPATH=$root/build/vulkan/site "$python" -m benchmarks.gpu_parity "$@"
