@@ -254,12 +254,18 @@ def first_output(process):
     assert os.read(process.stdout.fileno(), 1)
 
 
+def with_default_sigint():
+    """Background jobs, and some CI systems, start with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupt(chat, hum_file):
     with subprocess.Popen(
         [*COMMAND, *LONG, str(hum_file), "Tell me a long story."],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ELSEWHERE,
+        preexec_fn=with_default_sigint,
     ) as process:
         first_output(process)
         process.send_signal(signal.SIGINT)
@@ -275,6 +281,7 @@ def test_interrupt_in_a_conversation(chat, hum_file):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ELSEWHERE,
+        preexec_fn=with_default_sigint,
     ) as process:
         process.stdin.write(b"Tell me a long story.\n")
         process.stdin.flush()
