@@ -49,7 +49,11 @@ print(json.dumps(rows))
 
 def run(order: str, folder: Path, model: Path) -> list[float]:
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, order, str(folder), str(model)], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", PROGRAM, order, str(folder), str(model)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=model.parent,  # in the repository, its sources would hide the installed package
     )
     assert result.returncode == 0, result.stderr
     rows: list[float] = json.loads(result.stdout)
@@ -58,6 +62,7 @@ def run(order: str, folder: Path, model: Path) -> list[float]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of shared libraries on Linux")
 def test_another_llama_in_the_process(tiny: TinyFiles) -> None:
+    sys.path.append(str(Path(__file__).resolve().parents[2]))  # at the end: an installed mata_cpp comes first
     from benchmarks import stock
 
     folder = stock.build()

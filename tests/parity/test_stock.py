@@ -215,4 +215,10 @@ def test_off_is_stock(
         feeds(tap)
         for session in tap.open:
             session.close()
-        assert np.array_equal(np.array(tap.rows), wanted), way
+        rows = np.array(tap.rows)
+        if name.startswith("gemma") and script == "several_at_once" and flash_attn == "off":
+            # 0002-swa-full-keeps-cells.patch: several sequences then lie in other cells than in stock, and sums over
+            # the cells are taken in another order
+            assert np.abs(rows - wanted).max() <= (1e-3 if cache == "f32" else 1e-2), way
+        else:
+            assert np.array_equal(rows, wanted), way
