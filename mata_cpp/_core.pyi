@@ -117,6 +117,9 @@ class Engine:
     def graph_ops(self) -> list[str]:
         """Distinct operators MATA has added to graphs so far, as "NAME src-type[,src-type] -> type"."""
 
+    def use_portable_graph(self, portable: bool) -> None:
+        """Flash attention with MATA as GPU backends run it, on the CPU too: for tests on machines without a GPU."""
+
     def n_graph_builds(self) -> int:
         """How many graphs with MATA in them were built: changing alpha or spans must not build one."""
 

@@ -141,6 +141,7 @@ void register_engine(py::module_ & m) {
         .def("close", &Engine::close, NoGil())
         .def("graph_ops", &Engine::graph_ops, NoGil())
         .def("n_graph_builds", &Engine::n_graph_builds, NoGil())
+        .def("use_portable_graph", &Engine::use_portable_graph, py::arg("portable"), NoGil())
         .def_property_readonly("closed", &Engine::closed)
         .def_property_readonly("n_used", [](Engine & e) { py::gil_scoped_release release; return e.n_used(); })
         .def("__repr__", [](const Engine & e) {

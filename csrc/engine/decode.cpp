@@ -86,6 +86,11 @@ std::vector<std::string> Engine::graph_ops() {
     return res;
 }
 
+void Engine::use_portable_graph(bool portable) {
+    auto held = lock();
+    mata_use_portable_graph(ctx_.get(), portable);
+}
+
 int64_t Engine::n_graph_builds() {
     auto held = lock();
     return mata_n_builds(ctx_.get());

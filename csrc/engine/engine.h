@@ -108,6 +108,7 @@ public:
     int32_t n_used();                       // cells of the cache in use
     std::vector<std::string> graph_ops();   // operators that MATA has added to graphs so far
     int64_t n_graph_builds();               // graphs built with MATA in them
+    void use_portable_graph(bool portable); // the graph of GPU backends, on the CPU too
 
 private:
     friend class Session;

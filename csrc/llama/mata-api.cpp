@@ -217,6 +217,15 @@ const char * mata_graph_op(const llama_context * ctx, int32_t i) {
     return std::next(ctx->mata->ops.begin(), i)->c_str();
 }
 
+bool mata_use_portable_graph(llama_context * ctx, bool portable) {
+    try {
+        state_of(ctx)->portable = portable;
+        return true;
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
 int64_t mata_n_builds(const llama_context * ctx) {
     return ctx->mata ? ctx->mata->n_builds : 0;
 }

@@ -3,9 +3,10 @@
 //     b_hij = a_ij * f(s_hij),   f(s) = s (scale), |s| (abs), 1 (add),   a_ij = alpha * weight, 0 off the audio
 //
 // to the scores of the predicting rows. With single-step attention the scores are a tensor, and the term goes
-// there. Flash attention has no such tensor, but adds an F16 mask to its scores; a mask per head is not supported
-// by every backend, so the query heads that share a KV head become rows, and the KV heads the outermost dimension,
-// where every backend takes a mask of its own:
+// there. Flash attention has no such tensor. On the CPU it takes a_ij as an operand (0003-cpu-flash-attn-columns.patch).
+// Elsewhere the term goes into the F16 mask that it adds to its scores; a mask per head is not supported by every
+// backend, so the query heads that share a KV head become rows, and the KV heads the outermost dimension, where every
+// backend takes a mask of its own:
 //
 //     q [d, n_rows, H]  ->  [d, G*n_rows, 1, H_kv],  K [d, n_kv, H_kv]  ->  [d, n_kv, 1, H_kv],  G = H/H_kv
 //
@@ -169,22 +170,46 @@ static void keep(const llm_graph_context & g, llm_graph_input_mata * inp, ggml_t
     inp->kept.push_back({ il, after, g.mata->state->kv_swa && g.hparams.is_swa(il), grouped, t });
 }
 
-// Read-out beside flash attention: the scores of all cells once more, in F32.
+// Read-out beside flash attention: the scores of all cells once more, in F32. bias: the term plus mask of the portable
+// graph, where it boosts.
 static void read_flash(const llm_graph_context & g, llm_graph_input_mata * inp, const mata_inputs & in, ggml_tensor * k,
-        ggml_tensor * qg, ggml_tensor * bias, int64_t n_rows, float kq_scale, int il) {
+        ggml_tensor * qg, ggml_tensor * bias, bool boosts, int32_t set, int64_t n_rows, float kq_scale, int il) {
     ggml_tensor * s = scores(g, k, qg, 0, k->ne[1], n_rows, kq_scale, il);
     if (!g.hparams.attn_soft_cap) {
         s = node(g, ggml_scale(g.ctx0, s, kq_scale), "mata_kq_scaled", il);
     }
     ggml_tensor * before = node(g, ggml_add(g.ctx0, s, in.plain_mask), "mata_before", il);
     keep(g, inp, node(g, ggml_soft_max(g.ctx0, before), "mata_weights_before", il), false, true, il);
+    if (!boosts) {
+        return;
+    }
+    ggml_tensor * after = nullptr;
     if (bias) {
         if (ggml_nelements(bias) == ggml_nelements(s)) {
             bias = ggml_reshape_4d(g.ctx0, bias, s->ne[0], s->ne[1], s->ne[2], s->ne[3]);
         }
-        ggml_tensor * after = node(g, ggml_add(g.ctx0, s, bias), "mata_after", il);
-        keep(g, inp, node(g, ggml_soft_max(g.ctx0, after), "mata_weights_after", il), true, true, il);
+        after = node(g, ggml_add(g.ctx0, s, bias), "mata_after", il);
+    } else {
+        const size_t offset = in.col_0*ggml_element_size(s);
+        ggml_tensor * cols  = ggml_view_4d(g.ctx0, s, in.n_cols, s->ne[1], s->ne[2], s->ne[3], s->nb[1], s->nb[2], s->nb[3], offset);
+        ggml_tensor * term  = term_of(g, node(g, ggml_cont(g.ctx0, cols), "mata_block", il), in, set, il);
+        after = in.mask ? node(g, ggml_add(g.ctx0, s, slice(g, in.mask, set)), "mata_after_shift", il) : before;
+        after = node(g, ggml_acc(g.ctx0, after, term, after->nb[1], after->nb[2], after->nb[3], offset), "mata_after", il);
     }
+    keep(g, inp, node(g, ggml_soft_max(g.ctx0, after), "mata_weights_after", il), true, true, il);
+}
+
+// The stock call for the predicting rows, with the factors that flash attention on the CPU takes for the audio columns.
+static ggml_tensor * flash_columns(const llm_graph_context & g, const mata_inputs & in, ggml_tensor * qr, ggml_tensor * k,
+        ggml_tensor * v, ggml_tensor * mask, ggml_tensor * sinks, int32_t set, float kq_scale, int il) {
+    if (in.mask_f16) {
+        mask = slice(g, in.mask_f16, set);
+    }
+    ggml_tensor * o = flash(g, ggml_permute(g.ctx0, qr, 0, 2, 1, 3), k, v, mask, sinks, kq_scale, il);
+    o->src[5] = in.a_scale ? slice(g, in.a_scale, set) : nullptr;
+    o->src[6] = in.a_abs   ? slice(g, in.a_abs,   set) : nullptr;
+    o->op_params[5] = in.col_0;
+    return ggml_reshape_2d(g.ctx0, o, o->ne[0]*o->ne[1], o->ne[2]);
 }
 
 ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
@@ -203,7 +228,7 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
         return stock;
     }
     const bool per_head = boosts && (plan.scale || plan.abs);
-    if (sinks && (per_head || reads)) {
+    if (sinks && ((per_head && !in.columns) || reads)) {
         plan.state->fail("attention sinks with flash attention: turn flash attention off, or use mode \"add\"");
         return stock;
     }
@@ -213,26 +238,21 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
     const int32_t set  = plan.set_of[il];
 
     ggml_tensor * qr = predicting_rows(g, inp, q, il);
-    ggml_tensor * qg = per_head || reads ? group_heads(g, qr, H_kv, il) : nullptr;
+    ggml_tensor * qg = (per_head && !in.columns) || reads ? group_heads(g, qr, H_kv, il) : nullptr;
     ggml_tensor * bias = nullptr;
     ggml_tensor * o    = nullptr;
 
-    if (per_head) {
+    if (per_head && in.columns) {
+        o = flash_columns(g, in, qr, k, v, mask, sinks, set, kq_scale, il);
+    } else if (per_head) {
         bias = masked_term(g, in, k, qg, n, set, kq_scale, il);
         ggml_tensor * m = node(g, ggml_cast(g.ctx0, bias, GGML_TYPE_F16), "mata_mask", il);
-        if (n == 1 && ggml_backend_sched_get_n_backends(g.sched) == 1) {
-            // The CPU takes a mask per head, and shares one row among its threads only in the stock layout.
-            m = ggml_reshape_4d(g.ctx0, m, m->ne[0], 1, qg->ne[1]*H_kv, 1);
-            o = flash(g, ggml_permute(g.ctx0, qr, 0, 2, 1, 3), k, v, m, nullptr, kq_scale, il);
-            o = ggml_reshape_2d(g.ctx0, o, o->ne[0]*o->ne[1], 1);
-        } else {
-            m = ggml_reshape_4d(g.ctx0, m, m->ne[0], qg->ne[1], 1, H_kv);
-            o = flash(g, ggml_reshape_4d(g.ctx0, qg, qg->ne[0], qg->ne[1], 1, H_kv),
-                    ggml_view_4d(g.ctx0, k, k->ne[0], k->ne[1], 1, H_kv, k->nb[1], k->nb[2], k->nb[2], 0),
-                    ggml_view_4d(g.ctx0, v, v->ne[0], v->ne[1], 1, H_kv, v->nb[1], v->nb[2], v->nb[2], 0),
-                    m, nullptr, kq_scale, il);
-            o = ungroup_heads(g, o, n, il);
-        }
+        m = ggml_reshape_4d(g.ctx0, m, m->ne[0], qg->ne[1], 1, H_kv);
+        o = flash(g, ggml_reshape_4d(g.ctx0, qg, qg->ne[0], qg->ne[1], 1, H_kv),
+                ggml_view_4d(g.ctx0, k, k->ne[0], k->ne[1], 1, H_kv, k->nb[1], k->nb[2], k->nb[2], 0),
+                ggml_view_4d(g.ctx0, v, v->ne[0], v->ne[1], 1, H_kv, v->nb[1], v->nb[2], v->nb[2], 0),
+                m, nullptr, kq_scale, il);
+        o = ungroup_heads(g, o, n, il);
     } else if (boosts) {
         // a plain shift is the same for every head: the stock call with another mask
         ggml_tensor * m = slice(g, in.mask_f16, set);
@@ -243,7 +263,7 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
         }
     }
     if (reads) {
-        read_flash(g, inp, in, k, qg, bias, n, kq_scale, il);
+        read_flash(g, inp, in, k, qg, bias, boosts, set, n, kq_scale, il);
     }
     if (!boosts) {
         return stock;

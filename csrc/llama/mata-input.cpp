@@ -46,6 +46,17 @@ ggml_tensor * llm_graph_input_mata::row_ids64(const llm_graph_context & g) {
     return ids64;
 }
 
+// Flash attention runs on the CPU for certain: accelerators beside it (BLAS) multiply matrices and nothing else.
+static bool on_cpu(ggml_backend_sched_t sched) {
+    for (int i = 0; i < ggml_backend_sched_get_n_backends(sched); ++i) {
+        const auto type = ggml_backend_dev_type(ggml_backend_get_device(ggml_backend_sched_get_backend(sched, i)));
+        if (type != GGML_BACKEND_DEVICE_TYPE_CPU && type != GGML_BACKEND_DEVICE_TYPE_ACCEL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // Only what a layer of the group will use is created: the scheduler does not allocate an input without a user.
 mata_inputs & llm_graph_input_mata::inputs(const llm_graph_context & g, ggml_tensor * mask, float kq_scale, bool flash, int il) {
     const bool boosts = plan->boosts(il);
@@ -63,6 +74,7 @@ mata_inputs & llm_graph_input_mata::inputs(const llm_graph_context & g, ggml_ten
         in->stock_mask = mask;
         in->kq_scale   = kq_scale;
         in->flash      = flash;
+        in->columns    = flash && !plan->portable && on_cpu(g.sched);
         in->swa        = plan->state->kv_swa && g.hparams.is_swa(il);
         const auto & columns = in->swa ? plan->swa : plan->base;
         in->col_0      = columns.col_0;
@@ -90,11 +102,15 @@ mata_inputs & llm_graph_input_mata::inputs(const llm_graph_context & g, ggml_ten
         if (plan->add && !flash && !in->a_add) {
             in->a_add = new_input(g, GGML_TYPE_F32, n_cols, d1, d2, n_sets, "mata_a_add");
         }
-        if (flash && !in->mask && (per_head || reads)) {
-            in->mask = new_input(g, GGML_TYPE_F32, n_kv, 1, n_rows, plan->add ? n_sets : 1, "mata_mask_f32");
+        // the mask of all heads, unless that of llama.cpp will do
+        const bool portable = flash && per_head && !in->columns;
+        const bool own_mask = flash && !portable && (plan->add || !plan->all_rows);
+        const int64_t n_masks = plan->add ? n_sets : 1;
+        if (own_mask && !in->mask_f16) {
+            in->mask_f16 = new_input(g, GGML_TYPE_F16, n_kv, n_rows, 1, n_masks, "mata_mask_f16");
         }
-        if (flash && !per_head && !in->mask_f16) {
-            in->mask_f16 = new_input(g, GGML_TYPE_F16, n_kv, n_rows, 1, n_sets, "mata_mask_f16");
+        if (!in->mask && (portable || (flash && reads && plan->add))) {
+            in->mask = new_input(g, GGML_TYPE_F32, n_kv, 1, n_rows, n_masks, "mata_mask_f32");
         }
     }
     if (flash && reads && !in->plain_mask) {
@@ -152,9 +168,10 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
 
     const auto row_of = [&](int32_t r) { return in.flash ? r : p.row_ids[r] - p.row_0; };
 
-    // With flash attention the term is built from the raw product, so kq_scale belongs to a. Without, the softmax
-    // multiplies everything by kq_scale later: a plain shift has to be divided by it. A soft-cap has had it already.
-    const float unit     = in.flash && !soft_cap ? in.kq_scale : 1.0f;
+    // The portable graph of flash attention builds the term from the raw product, so kq_scale belongs to a. Without flash
+    // attention the softmax multiplies everything by kq_scale later: a plain shift has to be divided by it. A soft-cap
+    // has had it already.
+    const float unit     = in.flash && !in.columns && !soft_cap ? in.kq_scale : 1.0f;
     const float unit_add = in.flash ? 1.0f : 1.0f/in.kq_scale;
 
     const auto fill_a = [&](ggml_tensor * t, mata_mode mode, float scale) {

@@ -13,6 +13,7 @@ struct mata_inputs {
     ggml_tensor * stock_mask = nullptr; // the mask of llama.cpp, read when ours are filled
     float         kq_scale   = 0.0f;
     bool          flash      = false;
+    bool          columns    = false;   // flash attention takes the factors itself
     bool          swa        = false;
     int32_t       col_0      = 0;
     int32_t       n_cols     = 0;
@@ -26,7 +27,7 @@ struct mata_inputs {
     ggml_tensor * mask       = nullptr; // F32 [n_kv, 1, n_rows, 1 or n_sets], a_add included
     std::vector<ggml_tensor *> mask_of_heads; // [n_sets] of [n_kv, G*n_rows, n_head_kv]: mask repeated, not an input
     ggml_tensor * plain_mask = nullptr; // F32 [n_kv, 1, n_rows], for the read-out
-    ggml_tensor * mask_f16   = nullptr; // F16 [n_kv, n_rows, 1, n_sets], when "add" is the only mode
+    ggml_tensor * mask_f16   = nullptr; // F16 [n_kv, n_rows, 1, 1 or n_sets], a_add included: the mask of all heads
 };
 
 // A tensor to copy out after the graph was computed.

@@ -107,6 +107,7 @@ mata_plan_ptr mata_make_plan(const mata_state * state, const llama_ubatch & ubat
 
     auto plan = std::make_shared<mata_plan>();
     plan->state = state;
+    plan->portable = state->portable;
 
     bool wanted = false;
     for (uint32_t i = 0; i < ubatch.n_tokens; ++i) {
@@ -192,6 +193,7 @@ bool mata_plan::same_topology(const mata_plan & other) const {
         add         == other.add         &&
         clamp       == other.clamp       &&
         all_rows    == other.all_rows    &&
+        portable    == other.portable    &&
         row_0       == other.row_0       &&
         row_1       == other.row_1       &&
         n_rows      == other.n_rows      &&

@@ -44,6 +44,7 @@ struct mata_state {
 
     int32_t      n_layer = 0;
     const char * refusal = nullptr;
+    bool         portable = false; // see mata_use_portable_graph
 
     std::map<llama_seq_id, mata_setting> settings;
     std::map<llama_seq_id, mata_readout> readouts;
@@ -80,6 +81,7 @@ struct mata_plan {
     bool    add      = false;
     bool    clamp    = false;       // alpha is large enough for a term beyond the range of F16
     bool    all_rows = false;       // every row predicts
+    bool    portable = false;       // see mata_use_portable_graph
     int32_t row_0    = 0;           // predicting rows lie in [row_0, row_1)
     int32_t row_1    = 0;
     int32_t n_rows   = 0;

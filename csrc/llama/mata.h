@@ -76,6 +76,9 @@ bool mata_readout_get(const struct llama_context * ctx, llama_seq_id seq_id, int
 // "NAME src0-type[,src1-type] -> type"; NULL past the last.
 const char * mata_graph_op(const struct llama_context * ctx, int32_t i);
 
+// Builds the graph of flash attention that every backend can run, on the CPU too: for tests on machines without a GPU.
+bool mata_use_portable_graph(struct llama_context * ctx, bool portable);
+
 // How often a graph was built anew with MATA in it: alpha and spans must not rebuild it.
 int64_t mata_n_builds(const struct llama_context * ctx);
 

@@ -14,7 +14,10 @@ from tiny_files import TinyFiles
 
 @pytest.fixture(scope="session")
 def engines(tiny: TinyFiles) -> Any:
-    """engines(name, flash_attn="off", cache="f32", **options): a loaded engine, the same one for the same arguments."""
+    """engines(name, flash_attn="off", cache="f32", **options): a loaded engine, the same one for the same arguments.
+
+    flash_attn "portable" is flash attention with the graph of GPU backends.
+    """
     from mata_cpp import _core
 
     loaded: dict[Any, Any] = {}
@@ -23,10 +26,12 @@ def engines(tiny: TinyFiles) -> Any:
         key = (name, flash_attn, cache, lora, tuple(sorted(options.items())))
         if key not in loaded:
             arguments: dict[str, Any] = {
-                "n_ctx": 512, "n_threads": 1, "flash_attn": flash_attn, "cache_type_k": cache, "cache_type_v": cache,
+                "n_ctx": 512, "n_threads": 1, "flash_attn": flash_attn.replace("portable", "on"),
+                "cache_type_k": cache, "cache_type_v": cache,
                 "lora": [(str(tiny.lora), LORA_SCALE)] if lora else [],
             }  # fmt: skip
             loaded[key] = _core.Engine(str(tiny.model(name)), **(arguments | options))
+            loaded[key].use_portable_graph(flash_attn == "portable")
         return loaded[key]
 
     yield engine

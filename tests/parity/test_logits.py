@@ -36,6 +36,10 @@ def test_off(engines: Engines, expected: Expected, name: str) -> None:
     with_closing.close()
 
 
+# with flash attention: as the CPU runs it, and as GPU backends do
+GRAPHS = pytest.mark.parametrize("graph", ["on", "portable"])
+
+
 @pytest.mark.parametrize("layers", ["inner", "ends", "every"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ARCHS)
@@ -47,11 +51,12 @@ def test_flash_off(engines: Engines, expected: Expected, name: str, mode: str, l
     assert distance(expected(prompt, setting), expected(prompt)) > 0.1  # the boost does something
 
 
+@GRAPHS
 @pytest.mark.parametrize("layers", ["ends", "every"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ARCHS)
-def test_flash_on(engines: Engines, expected: Expected, name: str, mode: str, layers: str) -> None:
-    engine, prompt, setting = engines(name, "on", "f16"), Prompt(name), Setting(mode, alphas(name, layers))
+def test_flash_on(engines: Engines, expected: Expected, name: str, mode: str, layers: str, graph: str) -> None:
+    engine, prompt, setting = engines(name, graph, "f16"), Prompt(name), Setting(mode, alphas(name, layers))
     errors = {}
     for which in (OFF, setting):
         session = engine.session()
@@ -61,9 +66,10 @@ def test_flash_on(engines: Engines, expected: Expected, name: str, mode: str, la
     assert errors[setting] <= 2 * max(errors[OFF], FLASH_FLOOR)
 
 
+@GRAPHS
 @pytest.mark.parametrize("name", ARCHS)
-def test_flash_on_with_f32_cache(engines: Engines, expected: Expected, name: str) -> None:
-    engine, prompt, setting = engines(name, "on", "f32"), Prompt(name), Setting("scale", alphas(name))
+def test_flash_on_with_f32_cache(engines: Engines, expected: Expected, name: str, graph: str) -> None:
+    engine, prompt, setting = engines(name, graph, "f32"), Prompt(name), Setting("scale", alphas(name))
     errors = {}
     for which in (OFF, setting):
         session = engine.session()
@@ -72,7 +78,7 @@ def test_flash_on_with_f32_cache(engines: Engines, expected: Expected, name: str
     assert errors[setting] <= 2 * max(errors[OFF], FLASH_FLOOR)
 
 
-@pytest.mark.parametrize(("flash_attn", "cache"), [("off", "f32"), ("on", "f16")])
+@pytest.mark.parametrize(("flash_attn", "cache"), [("off", "f32"), ("on", "f16"), ("portable", "f16")])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["mha", "groups_of_three"])
 def test_head_groups(engines: Engines, expected: Expected, name: str, mode: str, flash_attn: str, cache: str) -> None:
@@ -87,7 +93,7 @@ def _tolerance(flash_attn: str) -> float:
     return TOLERANCE if flash_attn == "off" else 5e-2
 
 
-FLASH = pytest.mark.parametrize(("flash_attn", "cache"), [("off", "f32"), ("on", "f16")])
+FLASH = pytest.mark.parametrize(("flash_attn", "cache"), [("off", "f32"), ("on", "f16"), ("portable", "f16")])
 
 
 def _feed_together(engine: Any, sessions: Sequence[Any], tokens: Sequence[Sequence[int]]) -> list[Any]:
@@ -243,10 +249,11 @@ def test_lora(engines: Engines, expected: Expected, mode: str | None, flash_attn
     assert distance(expected(prompt, setting, lora=True), expected(prompt, setting)) > 1.0
 
 
+@GRAPHS
 @pytest.mark.parametrize(("cache", "bits"), [("bf16", 8), ("q5_1", 5), ("q4_0", 4), ("iq4_nl", 4)])
-def test_coarser_caches_run(engines: Engines, expected: Expected, cache: str, bits: int) -> None:
+def test_coarser_caches_run(engines: Engines, expected: Expected, cache: str, bits: int, graph: str) -> None:
     """With few bits little can be compared: MATA moves the logits the way it should."""
-    engine, prompt, setting = engines("llama", "on", cache), Prompt("llama"), Setting("scale", alphas("llama"))
+    engine, prompt, setting = engines("llama", graph, cache), Prompt("llama"), Setting("scale", alphas("llama"))
     rows = []
     for which in (OFF, setting):
         session = engine.session()
@@ -259,7 +266,9 @@ def test_coarser_caches_run(engines: Engines, expected: Expected, cache: str, bi
     assert correlation > 1.0 - 2.0 ** (2 - bits)
 
 
-@pytest.mark.parametrize(("flash_attn", "cache_k", "cache_v"), [("on", "q8_0", "q8_0"), ("off", "q8_0", "f32")])
+@pytest.mark.parametrize(
+    ("flash_attn", "cache_k", "cache_v"), [("on", "q8_0", "q8_0"), ("portable", "q8_0", "q8_0"), ("off", "q8_0", "f32")]
+)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma2", "gemma3"])
 def test_quantized_cache(

@@ -13,7 +13,7 @@ from tiny_models import CONFIGS
 
 Engines = Callable[..., Any]
 
-FLASH = pytest.mark.parametrize(("flash_attn", "cache"), [("off", "f32"), ("on", "f16")])
+FLASH = pytest.mark.parametrize(("flash_attn", "cache"), [("off", "f32"), ("on", "f16"), ("portable", "f16")])
 
 
 @FLASH
