@@ -83,7 +83,7 @@ class AudioChat:
             try:
                 check_mata(self._engine, mata)
                 self._encoder = AudioEncoder(self._engine, files.silence)
-                prompts = PromptBuilder.for_engine(self._engine, template_variables)
+                prompts = PromptBuilder.for_engine(self._engine, template_variables, files.rule)
             except BaseException:
                 self._engine.close()
                 raise

@@ -70,7 +70,7 @@ class Engine:
         self.n_vocab, self.n_layer, self.n_embd = N_VOCAB, 30, 8
         self.has_audio = True
         self.sample_rate = 16000
-        self.projector, self.projector_checked = "ultravox", True
+        self.projector, self.projector_checked = "own", True
         self.chat_template = CHATML
         self.bos_token, self.eos_token = "<|bos|>", "<|im_end|>"
         self.add_bos = False
