@@ -85,7 +85,8 @@ class PromptBuilder:
         """rule None: that of the engine's projector."""
         rule = rule_of(engine.projector) if rule is None else rule
         source = engine.chat_template
-        if rule.template and all(len(engine.tokenize(text)) == 1 for text in rule.needs):
+        wanted = rule.template and (rule.replaces or not source.strip())
+        if wanted and all(len(engine.tokenize(text)) == 1 for text in rule.needs):
             source = rule.template
         template = ChatTemplate(source, bos_token=engine.bos_token, eos_token=engine.eos_token)
         return cls(

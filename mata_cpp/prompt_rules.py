@@ -15,6 +15,14 @@ from dataclasses import dataclass
 
 HELPFUL = "You are a helpful assistant."
 
+CHATML = """\
+{%- for message in messages -%}
+{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
+"""
+CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
+
 INSTRUCT = """\
 {{ bos_token }}
 {%- for message in messages -%}
@@ -35,8 +43,8 @@ class PromptRule:
     placeholder: what a template that knows audio writes for a clip, between begin and end, which the engine feeds
     with the clip by itself.  clip: a clip in a text-only template, {n} its number in the conversation.  joiner:
     between clips, and between clips and text.  clips_last: the text comes first.  system: the system message of
-    a conversation without one; None: whatever the template does.  template: stands for the GGUF's where all of
-    needs are single tokens of the model.
+    a conversation without one; None: whatever the template does.  template: for a GGUF that has none, or for any
+    where it replaces theirs; all of needs have to be single tokens of the model.
     """
 
     placeholder: str = ""
@@ -48,6 +56,7 @@ class PromptRule:
     system: str | None = None
     template: str = ""
     needs: tuple[str, ...] = ()
+    replaces: bool = False
 
     def content(self, clips: list[str], text: str, first: int) -> str:
         """A message as one string; first is the number of its first clip, from 1."""
@@ -61,12 +70,31 @@ PLAIN = PromptRule()
 
 RULES = {
     "qwen2a": PromptRule(
-        "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", clip="Audio {n}: {clip}\n", joiner="", system=HELPFUL
+        "<|AUDIO|>",
+        "<|audio_bos|>",
+        "<|audio_eos|>",
+        clip="Audio {n}: {clip}\n",
+        joiner="",
+        system=HELPFUL,
+        template=CHATML,
+        needs=CHATML_TOKENS,
     ),
-    "qwen2.5o": PromptRule("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", joiner="", system=HELPFUL),
-    "qwen3a": PromptRule("<|audio_pad|>", "<|audio_start|>", "<|audio_end|>", joiner=""),
-    "musicflamingo": PromptRule("<sound>", joiner="", system=HELPFUL),
-    "voxtral": PromptRule("[AUDIO]", "[BEGIN_AUDIO]", joiner="", template=INSTRUCT, needs=("[INST]", "[/INST]")),
+    "qwen2.5o": PromptRule(
+        "<|AUDIO|>",
+        "<|audio_bos|>",
+        "<|audio_eos|>",
+        joiner="",
+        system=HELPFUL,
+        template=CHATML,
+        needs=CHATML_TOKENS,
+    ),
+    "qwen3a": PromptRule(
+        "<|audio_pad|>", "<|audio_start|>", "<|audio_end|>", joiner="", template=CHATML, needs=CHATML_TOKENS
+    ),
+    "musicflamingo": PromptRule("<sound>", joiner="", system=HELPFUL, template=CHATML, needs=CHATML_TOKENS),
+    "voxtral": PromptRule(
+        "[AUDIO]", "[BEGIN_AUDIO]", joiner="", template=INSTRUCT, needs=("[INST]", "[/INST]"), replaces=True
+    ),
     "ultravox": PromptRule("<|audio|>", joiner=" ", clips_last=True),
 }
 """By the type of the projector, as the engine names it."""

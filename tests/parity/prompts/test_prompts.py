@@ -26,7 +26,7 @@ from mata_cpp.prompt_rules import PLAIN, RULES
 ARCHS = tuple(models.ARCHS)
 REFERENCES = scenario.load()
 GGUFS = [(arch, kind) for kind, held in (("text", templates.TEXT), ("audio", templates.AUDIO)) for arch in held]
-GGUFS += [(arch, "none") for arch in ("voxtral",)]
+GGUFS += [(arch, "none") for arch in ARCHS if arch != "ultravox"]  # text models of any kind
 
 Chats = Callable[[str, str], AudioChat]
 
