@@ -94,6 +94,7 @@ class Engine:
     flash_attn: bool
     has_audio: bool
     sample_rate: int  # Hz; 0 without audio
+    max_samples: int  # of a clip, the reference hears no more; 0: no limit
     projector: str  # clip.projector_type, "" without audio
     projector_checked: bool  # audio path follows the reference implementation (see docs)
     chat_template: str  # Jinja source; "" when the GGUF has none
@@ -105,8 +106,11 @@ class Engine:
     def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]: ...
     def token_bytes(self, token: int, *, special: bool = False) -> bytes: ...
     def is_eog(self, token: int) -> bool: ...
-    def encode_audio(self, samples: NDArray[np.float32]) -> AudioEmbedding:
-        """Encode mono float32 samples [n] at sample_rate.  Raises AudioError (empty, not finite, no tokens)."""
+    def encode_audio(self, samples: NDArray[np.float32], *, session: Session | None = None) -> AudioEmbedding:
+        """Encode mono float32 samples [n] at sample_rate; what is behind max_samples is not heard.
+
+        session.cancel() stops it.  Raises AudioError (empty, not finite, no tokens), CancelledError.
+        """
 
     def session(self) -> Session:
         """A new empty session.  Raises ContextFullError when n_seq_max are alive."""
@@ -169,7 +173,10 @@ class Session:
         """Forget positions from n_past on; logits are dropped.  Raises ValueError when the memory cannot do so."""
 
     def cancel(self) -> None:
-        """From any thread: the running or next feed stops with CancelledError.  KV is put back as before the feed."""
+        """From any thread: the running or next feed, or encode_audio for this session, stops with CancelledError.
+
+        KV is put back as before the feed.
+        """
 
     def clear_cancel(self) -> None: ...
     def set_attention_readout(self, layers: Sequence[int] | None) -> None:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Clip:
     """A clip as the model heard it.
 
-    seconds, sample_rate (Hz) and channels are the source's; heard_seconds adds the silence that some
-    models are given after a short clip.  tokens is the number of audio tokens, at positions
+    seconds, sample_rate (Hz) and channels are the source's.  heard_seconds adds the silence that some
+    models are given after a short clip; it is less than seconds where the model's reference stops
+    listening before the end.  tokens is the number of audio tokens, at positions
     [span[0], span[1]); windows is the number of encoder windows the clip was cut into.
     """
 
@@ -37,7 +38,7 @@ class Clip:
         return cls(
             name=audio.name,
             seconds=audio.seconds,
-            heard_seconds=max(audio.seconds, heard.seconds),
+            heard_seconds=heard.seconds,
             sample_rate=audio.sample_rate,
             channels=audio.channels,
             tokens=heard.n_tokens,

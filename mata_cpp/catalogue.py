@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .encoder import NO_SILENCE, Silence
 from .errors import ModelError
+from .prompt_rules import PLAIN, PromptRule
 
 Report = Callable[[str], None]
 DEFAULT_MODEL = "tiny"
@@ -50,7 +51,8 @@ class OwnFile:
 class Entry:
     """A model of the catalogue: its two files, and one line on what it is.
 
-    silence: what it was trained to hear after a clip.
+    silence: what it was trained to hear after a clip.  rule: how it was trained to be asked (None: as its
+    projector's type says).
     """
 
     name: str
@@ -58,6 +60,7 @@ class Entry:
     mmproj: OwnFile | HubFile
     about: str
     silence: Silence = NO_SILENCE
+    rule: PromptRule | None = None
 
 
 ENTRIES = (
@@ -73,6 +76,7 @@ ENTRIES = (
         OwnFile("tiny/mmproj-tiny-f16.gguf"),
         "SmolLM2-135M-Instruct with whisper-tiny.en: names sounds, digits and instruments; 125 MB",
         Silence(heard_s=1.28, encoder_s=10.0),
+        PLAIN,
     ),
     Entry(
         "qwen2.5-omni-3b",
@@ -105,13 +109,14 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name is how messages call the model; silence as in Entry; wheel: where model came from."""
+    """What to load.  name: how messages call the model; silence, rule: as in Entry; wheel: where model came from."""
 
     name: str
     model: Path
     mmproj: Path
     silence: Silence = NO_SILENCE
     wheel: WheelFile | None = None
+    rule: PromptRule | None = None
 
     def damage(self) -> str | None:
         """What to say of a fetched model that is no longer what was fetched; reads all of it."""
@@ -152,11 +157,12 @@ def resolve(
     if entry is not None and not Path(text).is_file():
         from . import download
 
-        silence = NO_SILENCE
+        silence, rule = NO_SILENCE, None
         if projector is None:
-            projector, silence = download.obtain(entry.mmproj, entry, report), entry.silence
+            projector = download.obtain(entry.mmproj, entry, report)
+            silence, rule = entry.silence, entry.rule
         wheel = entry.model if isinstance(entry.model, WheelFile) else None
-        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence, wheel)
+        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence, wheel, rule)
     path = Path(text)
     if not path.exists() and _looks_like_name(text):
         raise ModelError(_unknown(text))

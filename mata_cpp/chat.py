@@ -30,12 +30,12 @@ class AudioChat:
 
     model: a catalogue name or the path of a GGUF file; mmproj: its audio projector (None: the one
     beside it).  lora: path, (path, scale) or a list of them.  mata: None turns it off; the property
-    may be changed between turns.  system: the system message (None: what the chat template says by
-    itself).  n_ctx: tokens of context, 0 for the model's own length.  n_threads None: the physical
-    cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV cache,
-    "f16", "f32", "q8_0"..., or a pair for keys and values.  seed: for sampling.  verbose: llama.cpp's
-    log on stderr.  report: gets the lines about downloads instead of stderr.  progress: gets 0..1
-    while loading.  template_variables: more values for the chat template.
+    may be changed between turns.  system: the system message (None: what the model's reference or chat
+    template says by itself).  n_ctx: tokens of context, 0 for the model's own length.  n_threads None:
+    the physical cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV
+    cache, "f16", "f32", "q8_0"..., or a pair for keys and values.  seed: for sampling.  verbose:
+    llama.cpp's log on stderr.  report: gets the lines about downloads instead of stderr.  progress: gets
+    0..1 while loading.  template_variables: more values for the chat template.
 
     One thread at a time talks; another one waits for its turn.  Raises ModelError, MataError, ValueError.
     """
@@ -83,7 +83,7 @@ class AudioChat:
             try:
                 check_mata(self._engine, mata)
                 self._encoder = AudioEncoder(self._engine, files.silence)
-                prompts = PromptBuilder.for_engine(self._engine, template_variables)
+                prompts = PromptBuilder.for_engine(self._engine, template_variables, files.rule)
             except BaseException:
                 self._engine.close()
                 raise
@@ -215,13 +215,16 @@ class AudioChat:
     def encode(self, audio: AudioLike) -> list[Clip]:
         """Decode and encode clips ahead of a question, which then finds them ready.
 
-        Their span is (0, 0), since they are in no prompt yet.  Raises AudioError.
+        Their span is (0, 0), since they are in no prompt yet.  Raises AudioError, CancelledError.
         """
         self._check_open()
         return self._talk.encode(as_clips(audio))
 
     def cancel(self) -> None:
-        """From any thread: end the running answer soon, with finish_reason "cancelled"."""
+        """From any thread: end what runs soon, a clip's encoding included.
+
+        ask and stream then answer with finish_reason "cancelled"; compare, choose and encode raise CancelledError.
+        """
         self._talk.cancel()
 
     # The conversation and below -----------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .audio import Audio
-from .encoder import AudioEncoder
+from .encoder import AudioEncoder, Heard
 from .errors import AudioError, ContextFullError, ModelError
 from .generate import Generation
 from .mata import Mata
@@ -111,7 +111,13 @@ class Conversation:
 
     def check_length(self, clip: Audio) -> None:
         """Raises ContextFullError for a clip that no empty context could hold, before it is encoded."""
-        self._check_room(0, self._encoder.estimate_tokens(clip), at_least=True)
+        self._check_room(0, self._encoder.estimate_tokens(clip, self.session.core), at_least=True)
+
+    def encode(self, clip: Audio, check: Callable[[], None]) -> Heard:
+        """Encode a clip, or find it encoded; cancelling the session stops it.  Raises CancelledError."""
+        session = self.session.core  # there before the check, so that a cancel that comes after it is seen
+        check()
+        return self._encoder.encode(clip, session)
 
     def _encode(self, plan: Plan, check: Callable[[], None]) -> float:
         """Encode the clips that are new; the seconds it took, now or ahead of the question."""
@@ -120,7 +126,7 @@ class Conversation:
             if isinstance(unit, Audio):
                 check()
                 self.check_length(unit)
-                seconds += self._encoder.encode(unit).embedding.encode_s
+                seconds += self.encode(unit, check).embedding.encode_s
         return seconds
 
     def prefill(self, plan: Plan, mata: Mata | None, *, check: Callable[[], None]) -> Prefill:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from .audio import Audio
 from .errors import AudioError
 
 if TYPE_CHECKING:
-    from ._core import AudioEmbedding, Engine
+    from ._core import AudioEmbedding, Engine, Session
 
 MAX_CLIPS = 16
 MAX_CACHED_TOKENS = 32768
 PROBE_SECONDS = 30
+PADDED_TO_SECONDS = {"voxtral": 30}
+"""Projector types whose reference lets the model hear the silence up to a multiple of so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ NO_SILENCE = Silence()
 
 @dataclass(frozen=True)
 class Heard:
-    """A clip's embedding; the first n_tokens of it are heard, which are seconds long."""
+    """A clip's embedding; the first n_tokens of it are heard, which are seconds long, silence included."""
 
     embedding: AudioEmbedding
     n_tokens: int
@@ -60,15 +63,18 @@ class AudioEncoder:
         self._cache: OrderedDict[str, Heard] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encode(self, audio: Audio) -> Heard:
-        """Raises AudioError for a model without audio and for a clip that gives no token."""
+    def encode(self, audio: Audio, session: Session | None = None) -> Heard:
+        """session.cancel() stops it.
+
+        Raises AudioError for a model without audio and for a clip that gives no token, CancelledError.
+        """
         with self._lock:
             found = self._cache.get(audio.content_id)
             if found is not None:
                 self._cache.move_to_end(audio.content_id)
                 return found
             self._need_audio()
-            heard = self._hear(audio)
+            heard = self._hear(audio, session)
             if heard.n_tokens <= 0:
                 raise AudioError(f"{audio.name} gave no audio tokens: it is too short for this model")
             self._cache[audio.content_id] = heard
@@ -79,23 +85,33 @@ class AudioEncoder:
     def is_cached(self, audio: Audio) -> bool:
         return audio.content_id in self._cache
 
-    def estimate_tokens(self, audio: Audio) -> int:
+    def audible_seconds(self, audio: Audio) -> float:
+        """Seconds of the clip that the model hears: all, or those before its reference stops listening."""
+        limit = self._engine.max_samples
+        return min(audio.seconds, limit / self._engine.sample_rate) if limit else audio.seconds
+
+    def estimate_tokens(self, audio: Audio, session: Session | None = None) -> int:
         """Tokens that a long clip will give, told from its first 30 s: a lower bound, cheap for hours."""
         self._need_audio()
         rate = self._engine.sample_rate
-        samples = audio.samples(rate)
+        samples = audio.samples(rate)[: self._engine.max_samples or None]
         if self.is_cached(audio) or len(samples) <= 2 * PROBE_SECONDS * rate:
             return 0
-        head = self._engine.encode_audio(samples[: PROBE_SECONDS * rate])
+        head = self._engine.encode_audio(samples[: PROBE_SECONDS * rate], session=session)
         return int(head.n_tokens * (len(samples) // (PROBE_SECONDS * rate)))
 
-    def _hear(self, audio: Audio) -> Heard:
+    def _hear(self, audio: Audio, session: Session | None) -> Heard:
         rate = self._engine.sample_rate
         samples = audio.samples(rate)
         heard = max(len(samples), round(self._silence.heard_s * rate))
         padded = max(heard, round(self._silence.encoder_s * rate))
-        embedding = self._engine.encode_audio(np.pad(samples, (0, padded - len(samples))))
-        return Heard(embedding, round(embedding.n_tokens * heard / padded), heard / rate)
+        embedding = self._engine.encode_audio(np.pad(samples, (0, padded - len(samples))), session=session)
+        seconds = max(audio.seconds, heard / rate)
+        if window := PADDED_TO_SECONDS.get(self._engine.projector):
+            seconds = max(seconds, window * math.ceil(heard / rate / window))
+        if limit := self._engine.max_samples:
+            seconds = min(seconds, limit / rate)
+        return Heard(embedding, round(embedding.n_tokens * heard / padded), seconds)
 
     def _tokens(self) -> int:
         return sum(heard.n_tokens for heard in self._cache.values())

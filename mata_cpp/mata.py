@@ -102,15 +102,15 @@ class Mata:
             if start < end:
                 spans.append((start, end, 1.0))
         if not spans:
-            self.check_focus([clip.seconds for clip in clips])
+            self.check_focus([min(clip.seconds, clip.heard_seconds) for clip in clips])
         return spans
 
     def check_focus(self, seconds: Sequence[float]) -> None:
-        """Raises ValueError when the window lies behind the end of every clip; seconds: their lengths."""
+        """Raises ValueError when the window lies behind the end of every clip; seconds: how long each is heard."""
         if self.focus is not None and seconds and self.focus[0] >= max(seconds):
             which = "clip" if len(seconds) == 1 else "longest clip"
             end = max(seconds)
-            raise ValueError(f"focus {format_focus(self.focus)} holds no audio: the {which} ends at {end:.2f} s")
+            raise ValueError(f"focus {format_focus(self.focus)} holds no audio: the {which} is heard up to {end:.2f} s")
 
     def describe(self, n_layer: int) -> str:
         """E.g. "alpha 0.1, layers 10:21 of 30, mode scale"."""
@@ -244,9 +244,10 @@ def _window(clip: HasSpan, focus: tuple[float, float] | None) -> tuple[int, int]
     if focus is None:
         return begin, end
     count = end - begin
-    if count <= 0 or clip.seconds <= 0 or focus[0] >= clip.seconds:
+    audible = min(clip.seconds, clip.heard_seconds)
+    if count <= 0 or audible <= 0 or focus[0] >= audible:
         return begin, begin
     per_second = count / clip.heard_seconds
     first = min(count - 1, math.floor(focus[0] * per_second + 1e-6))
-    last = min(count, math.ceil(min(focus[1], clip.seconds) * per_second - 1e-6))
+    last = min(count, math.ceil(min(focus[1], audible) * per_second - 1e-6))
     return begin + first, begin + max(first + 1, last)

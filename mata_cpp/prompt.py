@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .audio import Audio
 from .errors import ModelError
+from .prompt_rules import PLAIN, PromptRule, rule_of
 from .template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """role: "system" | "user" | "assistant"; clips are heard before the text."""
+    """role: "system" | "user" | "assistant"; the model's prompt rule says whether clips come before the text."""
 
     role: str
     text: str
@@ -50,7 +51,7 @@ class PromptBuilder:
     """Renders and tokenises conversations for one model.
 
     add_bos: whether the model wants a begin-of-text token; it is put in front unless the template
-    wrote it.  variables: more values for the template (e.g. enable_thinking).
+    wrote it.  variables: more values for the template (e.g. enable_thinking).  rule: where clips stand.
     """
 
     def __init__(
@@ -61,8 +62,11 @@ class PromptBuilder:
         add_bos: bool = False,
         bos_token: str = "",
         variables: Mapping[str, Any] | None = None,
+        rule: PromptRule = PLAIN,
     ) -> None:
         self._template = template
+        self._rule = rule
+        self._placeholder = _placeholder(rule)
         self._tokenize = tokenize
         self._add_bos = add_bos
         self._bos_token = bos_token
@@ -71,25 +75,48 @@ class PromptBuilder:
         self._marker = re.compile(f"MATA{self._nonce}([AT])([0-9a-f]+)Z")
         self._clips: dict[str, Audio] = {}
         self._texts: dict[str, str] = {}
-        self._as_parts = False
+        self._known_as_parts = False
+        self._writes_clips = bool(rule.placeholder) and rule.placeholder in template.source
 
     @classmethod
-    def for_engine(cls, engine: Engine, variables: Mapping[str, Any] | None = None) -> PromptBuilder:
-        template = ChatTemplate(engine.chat_template, bos_token=engine.bos_token, eos_token=engine.eos_token)
-        return cls(template, engine.tokenize, add_bos=engine.add_bos, bos_token=engine.bos_token, variables=variables)
+    def for_engine(
+        cls, engine: Engine, variables: Mapping[str, Any] | None = None, rule: PromptRule | None = None
+    ) -> PromptBuilder:
+        """rule None: that of the engine's projector."""
+        rule = rule_of(engine.projector) if rule is None else rule
+        source = engine.chat_template
+        wanted = rule.template and (rule.replaces or not source.strip())
+        if wanted and all(len(engine.tokenize(text)) == 1 for text in rule.needs):
+            source = rule.template
+        template = ChatTemplate(source, bos_token=engine.bos_token, eos_token=engine.eos_token)
+        return cls(
+            template,
+            engine.tokenize,
+            add_bos=engine.add_bos,
+            bos_token=engine.bos_token,
+            variables=variables,
+            rule=rule,
+        )
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
         """The template's text with a marker for each clip and each risky text.  Raises ModelError."""
-        contents = [self._content(message) for message in messages]
-        wanted = [match.group() for content in contents for match in self._marker.finditer(content)]
-        for as_parts in (self._as_parts, not self._as_parts):
+        guarded = [(message, self._guarded(message.text)) for message in messages]
+        if self._writes_clips:
+            text = self._render_parts(guarded, add_generation_prompt)
+            if text is not None:
+                return text
+        if self._rule.system is not None and not any(message.role == "system" for message in messages):
+            guarded.insert(0, (Message("system", ""), self._rule.system))
+        contents = self._contents(guarded)
+        wanted = self._markers("".join(contents))
+        for as_parts in (self._known_as_parts, not self._known_as_parts):
             text = self._template.render(
-                [_as_message(m.role, content, as_parts) for m, content in zip(messages, contents, strict=True)],
+                [_as_message(m.role, content, as_parts) for (m, _), content in zip(guarded, contents, strict=True)],
                 add_generation_prompt=add_generation_prompt,
                 variables=self._variables,
             )
-            if [match.group() for match in self._marker.finditer(text)] == wanted:
-                self._as_parts = as_parts
+            if self._markers(text) == wanted:
+                self._known_as_parts = as_parts
                 return text
         raise ModelError("the model's chat template drops or repeats parts of the conversation; use another GGUF")
 
@@ -126,11 +153,39 @@ class PromptBuilder:
 
     # -------------------------------------------------------------------------------------------
 
-    def _content(self, message: Message) -> str:
-        lines = [self._clip_marker(clip) for clip in message.clips]
-        if message.text:
-            lines.append(self._guarded(message.text))
-        return "\n".join(lines)
+    def _render_parts(self, guarded: Sequence[tuple[Message, str]], add_generation_prompt: bool) -> str | None:
+        """With clips as the parts that the template writes itself; None where it does not write all of it."""
+        clips = [self._clip_marker(clip) for message, _ in guarded for clip in message.clips]
+        if not clips:
+            return None
+        try:
+            text = self._template.render(
+                [_with_clips(message, text, self._rule.clips_last) for message, text in guarded],
+                add_generation_prompt=add_generation_prompt,
+                variables=self._variables,
+            )
+        except ModelError:
+            return None
+        if len(self._placeholder.findall(text)) != len(clips):
+            return None
+        markers = iter(clips)
+        text = self._placeholder.sub(lambda _: next(markers), text)
+        asked = [written.strip() for message, written in guarded if message.role == "user"]
+        wanted = clips + [marker for _, written in guarded for marker in self._markers(written)]
+        whole = all(written in text for written in asked) and sorted(self._markers(text)) == sorted(wanted)
+        return text if whole else None
+
+    def _contents(self, guarded: Sequence[tuple[Message, str]]) -> list[str]:
+        """Each message as one string; clips are numbered over the whole conversation, so that history stays."""
+        contents, first = [], 1
+        for message, text in guarded:
+            clips = [self._clip_marker(clip) for clip in message.clips]
+            contents.append(self._rule.content(clips, text, first))
+            first += len(clips)
+        return contents
+
+    def _markers(self, text: str) -> list[str]:
+        return [match.group() for match in self._marker.finditer(text)]
 
     def _clip_marker(self, clip: Audio) -> str:
         key = clip.content_id[:32]
@@ -138,10 +193,11 @@ class PromptBuilder:
         return f"MATA{self._nonce}A{key}Z"
 
     def _guarded(self, text: str) -> str:
-        """text, or a marker for it where tokenising it would give special tokens."""
-        plain = self._tokenize(text, add_special=False, parse_special=False)
-        if plain == self._tokenize(text, add_special=False, parse_special=True):
-            return text
+        """text, or a marker for it where it would give special tokens or pass for a clip."""
+        if not self._placeholder.search(text):
+            plain = self._tokenize(text, add_special=False, parse_special=False)
+            if plain == self._tokenize(text, add_special=False, parse_special=True):
+                return text
         key = next((key for key, known in self._texts.items() if known == text), f"{len(self._texts):x}")
         self._texts[key] = text
         return f"MATA{self._nonce}T{key}Z"
@@ -153,6 +209,23 @@ class PromptBuilder:
         if self._bos_token:
             return self._tokenize(self._bos_token, add_special=False, parse_special=True)[:1]
         return self._tokenize("", add_special=True, parse_special=True)[:1]
+
+
+def _placeholder(rule: PromptRule) -> re.Pattern[str]:
+    """A clip as a template writes it; its own begin and end go, since the engine feeds them with the clip."""
+    if not rule.placeholder:
+        return re.compile(r"(?!)")
+    begin, placeholder, end = (re.escape(text) for text in (rule.begin, rule.placeholder, rule.end))
+    return re.compile(f"(?:{begin})?{placeholder}(?:{end})?")
+
+
+def _with_clips(message: Message, text: str, clips_last: bool) -> dict[str, Any]:
+    """A message for a template that writes clips; templates look for either key, or for the type."""
+    if not message.clips:
+        return {"role": message.role, "content": text}
+    clips: list[dict[str, str]] = [{"type": "audio", "audio": "", "audio_url": ""} for _ in message.clips]
+    texts = [{"type": "text", "text": text}] if text else []
+    return {"role": message.role, "content": texts + clips if clips_last else clips + texts}
 
 
 def _as_message(role: str, content: str, as_parts: bool) -> dict[str, Any]:

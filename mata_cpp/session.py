@@ -146,8 +146,8 @@ class Session:
         before the next token is predicted, so the last run is fed with MATA on.
         """
         if self._mata is not None:
-            new = [run.seconds for run in runs if isinstance(run, Audio)]
-            self._mata.check_focus([clip.seconds for clip in self._clips] + new)
+            new = [self._encoder.audible_seconds(run) for run in runs if isinstance(run, Audio)]
+            self._mata.check_focus([min(clip.seconds, clip.heard_seconds) for clip in self._clips] + new)
         for number, run in enumerate(runs):
             last = final and number == len(runs) - 1
             self._switch(on=last and not isinstance(run, Audio))
@@ -206,7 +206,7 @@ class Session:
     # Ending ----------------------------------------------------------------------------------
 
     def cancel(self) -> None:
-        """From any thread: the running or next feed raises CancelledError."""
+        """From any thread: the running or next feed, encoding included, raises CancelledError."""
         self._core.cancel()
 
     def clear_cancel(self) -> None:
@@ -241,7 +241,7 @@ class Session:
         return [checks.whole(token, "a token id", 0, self._engine.n_vocab - 1) for token in part]
 
     def _append_audio(self, audio: Audio, markers: bool) -> None:
-        heard = self._encoder.encode(audio)
+        heard = self._encoder.encode(audio, self._core)
         core, embedding = self._core, heard.embedding
         if markers and heard.is_whole:
             span = core.feed_audio(embedding)

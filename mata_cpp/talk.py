@@ -166,9 +166,14 @@ class Talk:
     def encode(self, clips: Sequence[Audio]) -> list[Clip]:
         """Encode clips ahead of the question that needs them; their span is (0, 0) for now."""
         with self.turn():
-            for clip in clips:
-                self.conversation.check_length(clip)
-            return [Clip.of(clip, self._encoder.encode(clip), (0, 0)) for clip in clips]
+            had_session = self._session is not None
+            try:
+                for clip in clips:
+                    self.conversation.check_length(clip)
+                return [Clip.of(clip, self.conversation.encode(clip, self._check), (0, 0)) for clip in clips]
+            finally:
+                if not had_session:  # it was for being cancelled only
+                    self.conversation.drop_cache()
 
     def reset(self) -> None:
         with self.turn():
@@ -204,7 +209,7 @@ class Talk:
     def _prefill(self, messages: list[Message]) -> Prefill:
         """Logits for the first token, under the present setting."""
         if self.mata is not None:
-            self.mata.check_focus([clip.seconds for message in messages for clip in message.clips])
+            self.mata.check_focus([self._encoder.audible_seconds(c) for message in messages for c in message.clips])
         plan = self.conversation.plan(messages)
         prefill = self.conversation.prefill(plan, self.mata, check=self._check)
         if np.isnan(self.conversation.session.logits()).any():

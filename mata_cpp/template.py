@@ -59,6 +59,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
         self.is_fallback = not source.strip()
+        self.source = FALLBACK_TEMPLATE if self.is_fallback else source
         if len(source) > MAX_TEMPLATE:
             raise ModelError(f"the model's chat template is absurdly long ({len(source):,} characters)")
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
@@ -69,7 +70,7 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime_now
         try:
-            self._template = environment.from_string(FALLBACK_TEMPLATE if self.is_fallback else source)
+            self._template = environment.from_string(self.source)
         except Exception as error:  # jinja2 raises more than TemplateError on hostile sources
             raise _broken(error) from None
 

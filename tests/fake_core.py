@@ -70,7 +70,8 @@ class Engine:
         self.n_vocab, self.n_layer, self.n_embd = N_VOCAB, 30, 8
         self.has_audio = True
         self.sample_rate = 16000
-        self.projector, self.projector_checked = "ultravox", True
+        self.max_samples = 0
+        self.projector, self.projector_checked = "own", True
         self.chat_template = CHATML
         self.bos_token, self.eos_token = "<|bos|>", "<|im_end|>"
         self.add_bos = False
@@ -104,8 +105,11 @@ class Engine:
     def is_eog(self, token):
         return token in (257, 259)
 
-    def encode_audio(self, samples):
+    def encode_audio(self, samples, *, session=None):
         self.encoded += 1
+        if session is not None:
+            session._room(0)
+        samples = samples[: self.max_samples or None]
         assert samples.dtype == np.float32 and samples.ndim == 1
         return AudioEmbedding(len(samples) // 3200, 1 + (len(samples) - 1) // (30 * 16000))
 

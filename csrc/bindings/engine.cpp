@@ -94,14 +94,14 @@ static void decode(Engine & engine, const std::vector<std::tuple<std::shared_ptr
     engine.decode(list);
 }
 
-static std::shared_ptr<AudioEmbedding> encode_audio(Engine & engine, const FloatArray & samples) {
+static std::shared_ptr<AudioEmbedding> encode_audio(Engine & engine, const FloatArray & samples, const std::shared_ptr<Session> & session) {
     if (samples.ndim() != 1) {
         throw Error(ErrorKind::Argument, "samples must be one channel, [n]");
     }
     const float * data = samples.data();
     const size_t  n    = (size_t) samples.size();
     py::gil_scoped_release release;
-    return std::make_shared<AudioEmbedding>(engine.encode_audio(data, n));
+    return std::make_shared<AudioEmbedding>(engine.encode_audio(data, n, session.get()));
 }
 
 void register_engine(py::module_ & m) {
@@ -135,7 +135,7 @@ void register_engine(py::module_ & m) {
                 return py::bytes(piece);
             }, py::arg("token"), py::kw_only(), py::arg("special") = false)
         .def("is_eog", &Engine::is_eog, py::arg("token"), NoGil())
-        .def("encode_audio", encode_audio, py::arg("samples"))
+        .def("encode_audio", encode_audio, py::arg("samples"), py::kw_only(), py::arg("session") = py::none())
         .def("session", &Engine::new_session, NoGil())
         .def("decode", decode, py::arg("items"))
         .def("close", &Engine::close, NoGil())
@@ -151,7 +151,7 @@ void register_engine(py::module_ & m) {
 #define FACT(name) engine.def_property_readonly(#name, [](const Engine & e) { return e.facts().name; })
     FACT(n_ctx); FACT(n_ctx_train); FACT(n_seq_max); FACT(n_vocab); FACT(n_layer); FACT(n_embd); FACT(n_head);
     FACT(n_head_kv); FACT(n_threads); FACT(n_params); FACT(n_bytes); FACT(description); FACT(architecture);
-    FACT(flash_attn); FACT(has_audio); FACT(sample_rate); FACT(projector); FACT(projector_checked);
+    FACT(flash_attn); FACT(has_audio); FACT(sample_rate); FACT(max_samples); FACT(projector); FACT(projector_checked);
     FACT(chat_template); FACT(bos_token); FACT(eos_token); FACT(add_bos); FACT(mata_refusal);
 #undef FACT
 }

@@ -96,14 +96,6 @@ int64_t Engine::n_graph_builds() {
     return mata_n_builds(ctx_.get());
 }
 
-// The sessions whose cancel() stops what runs now.
-struct Active {
-    std::vector<Session *> & list;
-
-    Active(std::vector<Session *> & list, std::vector<Session *> sessions) : list(list) { list = std::move(sessions); }
-    ~Active() { list.clear(); }
-};
-
 // Called by the CPU backend between graph nodes, on the computing thread.
 bool Engine::should_abort() {
     if (stopping_) {

@@ -3,6 +3,7 @@
 #include "engine.h"
 #include "guard.h"
 #include "log.h"
+#include "session.h"
 
 #include <chrono>
 #include <cmath>
@@ -27,13 +28,22 @@ static void check_samples(const float * samples, size_t n) {
     }
 }
 
-AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples) {
+AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Session * session) {
     if (!facts_.has_audio) {
         throw Error(ErrorKind::Audio, model_path_ + ": was loaded without a projector: give its audio mmproj file");
     }
     check_samples(samples, n_samples);
 
     auto held = lock();
+    std::vector<Session *> sessions;
+    if (session) {
+        if (session->engine().get() != this) {
+            throw Error(ErrorKind::Argument, "the session belongs to another engine");
+        }
+        session->check_open();
+        sessions.push_back(session);
+    }
+    const Active active(active_, std::move(sessions));
     const auto t_start = std::chrono::steady_clock::now();
     take_logged_errors();
 
@@ -84,7 +94,10 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples) {
         }
         const size_t n = mtmd_input_chunk_get_n_tokens(chunk);
         const float * out = nullptr;
-        encode_stopped_ = false;
+        encode_stopped_ = should_abort();
+        if (encode_stopped_) {
+            throw Error(ErrorKind::Cancelled, "cancelled");
+        }
         try {
             Guard guard;
             if (mtmd_encode_chunk(mtmd_.get(), chunk) == 0) {

@@ -87,6 +87,7 @@ public:
         bool        add_bos, flash_attn;
         bool        has_audio         = false;
         int32_t     sample_rate       = 0;
+        int64_t     max_samples       = 0; // of a clip, no more are heard; 0: no limit
         std::string projector;
         bool        projector_checked = false;
         std::string mata_refusal;
@@ -99,8 +100,9 @@ public:
     std::string              token_bytes(llama_token token, bool special) const;
     bool                     is_eog(llama_token token) const;
 
-    // --- audio. samples: mono, at facts().sample_rate. Throws Error (Audio, Cancelled).
-    AudioEmbedding encode_audio(const float * samples, size_t n_samples);
+    // --- audio. samples: mono, at facts().sample_rate. Cancelling the session, if there is one, stops it.
+    // Throws Error (Audio, Cancelled).
+    AudioEmbedding encode_audio(const float * samples, size_t n_samples, Session * session = nullptr);
 
     // --- sequences
     std::shared_ptr<Session> new_session();
@@ -164,7 +166,7 @@ private:
     std::vector<llama_seq_id> retired_;
 
     // while a batch runs
-    std::vector<Session *>                active_;      // see Active in decode.cpp
+    std::vector<Session *>                active_;      // see Active in session.h
     bool                                  broken_ = false;
     int64_t                               pid_ = 0;     // threads do not survive fork()
     std::function<bool()>                 interrupted_;

@@ -273,6 +273,7 @@ void Engine::load_mmproj(const EngineParams & params) {
 #ifdef MATA_HAS_MTMD
     facts_.projector         = mata_mtmd_projector(mtmd_.get());
     facts_.projector_checked = mata_mtmd_audio_checked(mtmd_.get());
+    facts_.max_samples       = mata_mtmd_max_samples(mtmd_.get());
 #endif
 }
 

@@ -22,6 +22,14 @@ struct AttentionRows {
     std::vector<float> after;
 };
 
+// The sessions whose cancel() stops what runs now.
+struct Active {
+    std::vector<Session *> & list;
+
+    Active(std::vector<Session *> & list, std::vector<Session *> sessions) : list(list) { list = std::move(sessions); }
+    ~Active() { list.clear(); }
+};
+
 class Session {
 public:
     Session(std::shared_ptr<Engine> engine, llama_seq_id seq);

@@ -121,7 +121,7 @@ def cli(
     clips = [arguments.read_clip(word) for word in files]
 
     from ..chat import AudioChat
-    from .render import facts, notes, say
+    from .render import facts, model_notes, notes, say
 
     with AudioChat(
         model,
@@ -139,7 +139,7 @@ def cli(
     ) as chat:
         heard = chat.encode(clips)
         say(facts(chat, heard), quiet=quiet)
-        for line in notes(chat, heard):
+        for line in [*notes(heard), *model_notes(chat)]:
             say(line, quiet=quiet)
         options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
         if question is None:

@@ -96,7 +96,7 @@ class Conversation:
         clip = Audio(os.path.expanduser(path))
         facts = self._chat.encode(clip)
         self._clips.append(clip)
-        for line in [render.facts(self._chat, facts), *render.notes(self._chat, facts)]:
+        for line in [render.facts(self._chat, facts), *render.notes(facts)]:
             render.say(line, quiet=self._quiet)
 
     def _mata(self, word: str) -> None:

@@ -32,19 +32,27 @@ def facts(chat: AudioChat, clips: Sequence[Clip]) -> str:
     return f"{chat.model_name}: {heard}; {chat.describe_mata()}"
 
 
-def notes(chat: AudioChat, clips: Sequence[Clip]) -> list[str]:
+def notes(clips: Sequence[Clip]) -> list[str]:
     """What the user should know about how the clips are heard."""
-    lines = [
-        f"note: {clip.name} is longer than the model's window and is heard in {clip.windows} windows"
-        for clip in clips
-        if clip.windows > 1
-    ]
-    if not chat.engine.projector_checked:
-        lines.append(
-            f"note: how audio is prepared for the projector type {chat.engine.projector} is not checked "
-            "against its reference implementation"
-        )
+    lines = []
+    for clip in clips:
+        if clip.windows > 1:
+            lines.append(f"note: {clip.name} is longer than the model's window and is heard in {clip.windows} windows")
+        if clip.seconds - clip.heard_seconds > 0.01:
+            lines.append(
+                f"note: only the first {clip.heard_seconds:g} s of {clip.name} are heard: the model takes no more"
+            )
     return lines
+
+
+def model_notes(chat: AudioChat) -> list[str]:
+    """What the user should know about the model."""
+    if chat.engine.projector_checked:
+        return []
+    return [
+        f"note: this model has not been checked against its reference implementation (projector type "
+        f"{chat.engine.projector})"
+    ]
 
 
 def say(line: str, *, quiet: bool = False) -> None:

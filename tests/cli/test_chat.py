@@ -84,7 +84,20 @@ def test_long_audio_is_said_to_be_windowed(run, make_tone, make_file, tmp_path):
 
 def test_an_unchecked_projector_is_said(run, clip):
     _, _, err = run(clip, QUESTION, projector_checked=False, projector="glma")
-    assert err.splitlines()[1].startswith("note: how audio is prepared for the projector type glma is not checked")
+    note = "note: this model has not been checked against its reference implementation (projector type glma)"
+    assert err.splitlines()[1:] == [note]
+    _, _, err = run(clip, QUESTION, projector_checked=True)
+    assert err == FACTS
+
+
+def test_a_clip_that_is_not_heard_to_its_end_is_said(run, make_tone, make_file, tmp_path):
+    path = tmp_path / "long.wav"
+    path.write_bytes(make_file(make_tone(4.0, 8000), 8000))
+    status, out, err = run(path, QUESTION, max_samples=48000)
+    assert (status, out) == (0, "rain\n")
+    assert err.splitlines()[1:] == [f"note: only the first 3 s of {path} are heard: the model takes no more"]
+    _, _, err = run(path, QUESTION, max_samples=64000)
+    assert len(err.splitlines()) == 1
 
 
 def test_length(run, clip):
@@ -235,7 +248,7 @@ def test_settings_that_do_not_fit_the_model(run, clip):
     assert (status, out) == (2, "")
     assert err == "error: layers 20:40 reach outside this model, which has layers 0 to 29\n"
     status, _, err = run("--focus", "3:4", clip, QUESTION)
-    assert status == 2 and err.endswith("error: focus 3:4 s holds no audio: the clip ends at 1.00 s\n")
+    assert status == 2 and err.endswith("error: focus 3:4 s holds no audio: the clip is heard up to 1.00 s\n")
     assert run("--cache-type", "x", "--unknown", clip, QUESTION)[0] == 2
 
 

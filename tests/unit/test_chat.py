@@ -281,6 +281,27 @@ def test_cancel_before_the_first_token_drops_the_turn(make_chat, clip):
         chat.choose(None, "Which?", ["a", "b"])
 
 
+def test_cancel_while_a_clip_is_encoded(make_chat, clip):
+    chat = make_chat()
+    encode = chat.engine.encode_audio
+    chat.engine.encode_audio = lambda samples, **options: chat.cancel() or encode(samples, **options)
+    answer = chat.ask(clip, QUESTION)
+    assert (answer.text, answer.finish_reason) == ("", "cancelled")
+    with pytest.raises(CancelledError):
+        chat.encode(clip)
+    with pytest.raises(CancelledError):
+        chat.choose(clip, "Which?", ["a", "b"])
+    assert chat.messages == []
+    chat.engine.encode_audio = encode
+    assert chat.ask(clip, QUESTION).text == "rain"
+
+
+def test_encoding_ahead_keeps_no_sequence(make_chat, clip):
+    chat = make_chat(n_seq_max=1)
+    chat.encode(clip)
+    chat.session().close()
+
+
 @pytest.mark.parametrize("at", [0, 1, 3])
 def test_an_interrupt_keeps_the_conversation_usable(make_chat, clip, at):
     chat = make_chat()
@@ -404,6 +425,27 @@ def test_a_model_that_wants_silence_after_short_clips(make_chat, make_tone):
     assert (clip.heard_seconds, clip.tokens) == (3.0, 15)
 
 
+def test_a_model_that_stops_listening(make_chat, make_tone):
+    chat = make_chat({"max_samples": 2 * 16000}, n_ctx=300)
+    clip = chat.ask((make_tone(3.0), 16000), QUESTION).audio[0]
+    assert (clip.seconds, clip.heard_seconds, clip.tokens) == (3.0, 2.0, 10)
+    chat.mata = Mata(focus=(1.0, 2.5))
+    chat.ask(None, QUESTION)
+    assert core(chat).mata[2] == ((clip.span[0] + 5, clip.span[1], 1.0),)
+    chat.mata = Mata(focus=(2.5, 3.0))
+    with pytest.raises(ValueError, match=r"the clip is heard up to 2.00 s"):
+        chat.ask("And?")
+    chat.mata = None
+    # no more of a long clip takes room than is heard
+    assert chat.ask((make_tone(600.0), 16000), QUESTION).audio[1].tokens == 10
+
+
+def test_voxtral_hears_the_silence_up_to_its_window(make_chat, make_tone):
+    chat = make_chat({"projector": "voxtral"})
+    for seconds, heard in ((2.0, 30), (30.0, 30), (31.0, 60)):
+        assert chat.encode((make_tone(seconds), 16000))[0].heard_seconds == heard
+
+
 def test_questions_that_are_none(make_chat, clip):
     chat = make_chat()
     for arguments in ((), (clip,), (clip, ""), (clip, "  "), (clip, 5), (clip, "\ud800")):
@@ -443,7 +485,7 @@ def test_a_clip_without_tokens(make_chat, make_tone):
 
 def test_focus_behind_the_clip(make_chat, clip):
     chat = make_chat(mata=Mata(focus=(2, 3)))
-    with pytest.raises(ValueError, match=r"the clip ends at 1.00 s"):
+    with pytest.raises(ValueError, match=r"the clip is heard up to 1.00 s"):
         chat.ask(clip, QUESTION)
 
 

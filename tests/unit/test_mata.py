@@ -107,14 +107,14 @@ def test_silence_after_a_short_clip_is_not_its_sound():
     short = clip(10, 20, 0.5, heard=1.0)
     assert Mata(focus=(0.1, 5)).spans([short]) == [(11, 15, 1.0)]
     assert Mata().spans([short]) == [(10, 20, 1.0)]
-    with pytest.raises(ValueError, match=r"ends at 0.50 s"):
+    with pytest.raises(ValueError, match=r"is heard up to 0.50 s"):
         Mata(focus=(0.6, 0.8)).spans([short])
 
 
 def test_focus_behind_the_clip():
-    with pytest.raises(ValueError, match=r"focus 5:6 s holds no audio: the clip ends at 5.00 s"):
+    with pytest.raises(ValueError, match=r"focus 5:6 s holds no audio: the clip is heard up to 5.00 s"):
         Mata(focus=(5, 6)).spans([clip(0, 25, 5.0)])
-    with pytest.raises(ValueError, match=r"longest clip ends at 5.00 s"):
+    with pytest.raises(ValueError, match=r"longest clip is heard up to 5.00 s"):
         Mata(focus=(5, 6)).check_focus([5.0, 2.0])
 
 

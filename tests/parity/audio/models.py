@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +71,11 @@ ARCHS = {
 # --- parameters --------------------------------------------------------------------------------------
 
 
-def shapes(arch: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+def shapes(arch: str, n_vocab: int = len(TOKENS)) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(name, shape) of every parameter, as in the reference's state dict without its outermost "model."."""
     yield from _audio_shapes(arch)
     yield from _projector_shapes(arch)
-    yield from _text_shapes(arch)
+    yield from _text_shapes(arch, n_vocab)
 
 
 def _audio_shapes(arch: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -137,9 +137,9 @@ def _projector_shapes(arch: str) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield tower + "proj2.bias", (N_EMBD,)
 
 
-def _text_shapes(arch: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _text_shapes(arch: str, n_vocab: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     kind = ARCHS[arch].text
-    yield "language_model.embed_tokens.weight", (len(TOKENS), N_EMBD)
+    yield "language_model.embed_tokens.weight", (n_vocab, N_EMBD)
     for il in range(N_LAYER):
         layer = f"language_model.layers.{il}."
         for name, n in (("q", N_HEAD), ("k", N_HEAD_KV), ("v", N_HEAD_KV)):
@@ -160,7 +160,7 @@ def _text_shapes(arch: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield layer + "input_layernorm.weight", (N_EMBD,)
         yield layer + "post_attention_layernorm.weight", (N_EMBD,)
     yield "language_model.norm.weight", (N_EMBD,)
-    yield "lm_head.weight", (len(TOKENS), N_EMBD)
+    yield "lm_head.weight", (n_vocab, N_EMBD)
 
 
 def parameter(arch: str, name: str, shape: tuple[int, ...]) -> Array:
@@ -182,8 +182,8 @@ def parameter(arch: str, name: str, shape: tuple[int, ...]) -> Array:
     return x.astype(np.float32)
 
 
-def parameters(arch: str) -> dict[str, Array]:
-    return {name: parameter(arch, name, shape) for name, shape in shapes(arch)}
+def parameters(arch: str, n_vocab: int = len(TOKENS)) -> dict[str, Array]:
+    return {name: parameter(arch, name, shape) for name, shape in shapes(arch, n_vocab)}
 
 
 def sinusoids() -> Array:
@@ -232,9 +232,9 @@ def audio_tensors(arch: str) -> Iterator[tuple[str, NDArray]]:
         yield "a.position_embd.weight", sinusoids()
 
 
-def text_tensors(arch: str) -> Iterator[tuple[str, Array]]:
+def text_tensors(arch: str, n_vocab: int = len(TOKENS)) -> Iterator[tuple[str, Array]]:
     """(name, array) of the text model's file."""
-    for name, x in parameters(arch).items():
+    for name, x in parameters(arch, n_vocab).items():
         if not name.startswith(("language_model.", "lm_head.")):
             continue
         module, _, kind = name.removeprefix("language_model.").rpartition(".")
@@ -280,7 +280,19 @@ def write_mmproj(arch: str, path: Path) -> Path:
     return path
 
 
-def write_text(arch: str, path: Path) -> Path:
+def add_word_tokenizer(writer: gguf.GGUFWriter) -> int:
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(list(TOKENS))
+    writer.add_token_types([gguf.TokenType.CONTROL if t in MARKERS else gguf.TokenType.NORMAL for t in TOKENS])
+    writer.add_token_merges(["w 0"])
+    writer.add_eos_token_id(END_TOKEN)
+    writer.add_add_bos_token(False)
+    return len(TOKENS)
+
+
+def write_text(arch: str, path: Path, add_tokenizer: Callable[[gguf.GGUFWriter], int] = add_word_tokenizer) -> Path:
+    """add_tokenizer writes the vocabulary and gives its size."""
     about = ARCHS[arch]
     writer = gguf.GGUFWriter(path, about.text)
     writer.add_type("model")
@@ -294,7 +306,6 @@ def write_text(arch: str, path: Path) -> Path:
     writer.add_layer_norm_rms_eps(about.eps)
     if about.text == "llama":
         writer.add_rope_dimension_count(HEAD_DIM)
-        writer.add_vocab_size(len(TOKENS))
         writer.add_key_length(HEAD_DIM)
         writer.add_value_length(HEAD_DIM)
     if about.sections:
@@ -304,12 +315,8 @@ def write_text(arch: str, path: Path) -> Path:
         writer.add_expert_used_count(N_EXPERT_USED)
         writer.add_expert_feed_forward_length(N_FF_EXPERT)
         writer.add_uint32("qwen3vlmoe.n_deepstack_layers", 0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(list(TOKENS))
-    writer.add_token_types([gguf.TokenType.CONTROL if t in MARKERS else gguf.TokenType.NORMAL for t in TOKENS])
-    writer.add_token_merges(["w 0"])
-    writer.add_eos_token_id(END_TOKEN)
-    writer.add_add_bos_token(False)
-    _write(writer, text_tensors(arch))
+    n_vocab = add_tokenizer(writer)
+    if about.text == "llama":
+        writer.add_vocab_size(n_vocab)
+    _write(writer, text_tensors(arch, n_vocab))
     return path

@@ -280,3 +280,8 @@ def test_projector_is_checked(engines: Engines, arch: str) -> None:
     engine = engines(arch)
     assert engine.projector == models.ARCHS[arch].projector
     assert engine.projector_checked
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_limits_are_told(engines: Engines, arch: str) -> None:
+    assert engines(arch).max_samples == models.ARCHS[arch].limit_s * clips.RATE

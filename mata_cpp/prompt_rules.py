@@ -1,0 +1,104 @@
+"""How the reference implementation of each audio architecture writes clips into a prompt.
+
+Converters often put a text-only chat template into the GGUF: what the model's processor does with clips is
+lost there.  A rule says it again: what stands around a clip, what joins clips and text, which of them comes
+first, and which system message the model gets when nobody gives one.
+
+Sources: the chat templates of the processors in transformers (Qwen2-Audio, Qwen2.5-Omni, Qwen3-Omni, Audio
+Flamingo 3), mistral-common's instruct tokenizer 7 (Voxtral), fixie's pipeline (Ultravox).  tests/parity/prompts
+holds every rule to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HELPFUL = "You are a helpful assistant."
+
+CHATML = """\
+{%- for message in messages -%}
+{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
+"""
+CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
+
+INSTRUCT = """\
+{{ bos_token }}
+{%- for message in messages -%}
+{%- if message['role'] == 'system' -%}[SYSTEM_PROMPT]{{ message['content'] }}[/SYSTEM_PROMPT]
+{%- elif message['role'] == 'user' -%}[INST]{{ message['content'] }}[/INST]
+{%- else -%}{{ message['content'] }}{{ eos_token }}
+{%- endif -%}
+{%- endfor -%}
+"""
+"""Voxtral's reference has no template but code; GGUFs hold one of another Mistral model, with a system message of its
+own, or the name of one."""
+
+
+@dataclass(frozen=True)
+class PromptRule:
+    """Clips in a prompt.
+
+    placeholder: what a template that knows audio writes for a clip, between begin and end, which the engine feeds
+    with the clip by itself.  clip: a clip in a text-only template, {n} its number in the conversation.  joiner:
+    between clips, and between clips and text.  clips_last: the text comes first.  system: the system message of
+    a conversation without one; None: whatever the template does.  template: for a GGUF that has none, or for any
+    where it replaces theirs; all of needs have to be single tokens of the model.
+    """
+
+    placeholder: str = ""
+    begin: str = ""
+    end: str = ""
+    clip: str = "{clip}"
+    joiner: str = "\n"
+    clips_last: bool = False
+    system: str | None = None
+    template: str = ""
+    needs: tuple[str, ...] = ()
+    replaces: bool = False
+
+    def content(self, clips: list[str], text: str, first: int) -> str:
+        """A message as one string; first is the number of its first clip, from 1."""
+        parts = [self.clip.format(n=first + i, clip=clip) for i, clip in enumerate(clips)]
+        texts = [text] if text else []
+        return self.joiner.join(texts + parts if self.clips_last else parts + texts)
+
+
+PLAIN = PromptRule()
+"""Models whose reference is not known here: each clip on a line of its own, before the text."""
+
+RULES = {
+    "qwen2a": PromptRule(
+        "<|AUDIO|>",
+        "<|audio_bos|>",
+        "<|audio_eos|>",
+        clip="Audio {n}: {clip}\n",
+        joiner="",
+        system=HELPFUL,
+        template=CHATML,
+        needs=CHATML_TOKENS,
+    ),
+    "qwen2.5o": PromptRule(
+        "<|AUDIO|>",
+        "<|audio_bos|>",
+        "<|audio_eos|>",
+        joiner="",
+        system=HELPFUL,
+        template=CHATML,
+        needs=CHATML_TOKENS,
+    ),
+    "qwen3a": PromptRule(
+        "<|audio_pad|>", "<|audio_start|>", "<|audio_end|>", joiner="", template=CHATML, needs=CHATML_TOKENS
+    ),
+    "musicflamingo": PromptRule("<sound>", joiner="", system=HELPFUL, template=CHATML, needs=CHATML_TOKENS),
+    "voxtral": PromptRule(
+        "[AUDIO]", "[BEGIN_AUDIO]", joiner="", template=INSTRUCT, needs=("[INST]", "[/INST]"), replaces=True
+    ),
+    "ultravox": PromptRule("<|audio|>", joiner=" ", clips_last=True),
+}
+"""By the type of the projector, as the engine names it."""
+
+
+def rule_of(projector: str) -> PromptRule:
+    return RULES.get(projector, PLAIN)
