@@ -3,8 +3,8 @@
     python -m benchmarks.audio_models NAME FOLDER     # writes NAME-text-q4_0.gguf and NAME-mmproj-f16.gguf
 
 NAME is qwen2-audio or ultravox, or one of these with "-small", which has their form and takes a second to write.
-The weights are drawn so that activations keep their size and logits have a standard deviation of about 2; the end
-token's row is zero, so that no answer ends by chance.  All layers of one file hold the same numbers.
+The weights are drawn so that activations keep their size and logits have a standard deviation of about 2; answers are
+made-up words and never end by chance.  All layers of one file hold the same numbers.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Shape:
     def small(self) -> Shape:
         return replace(
             self,
-            n_layer=4, n_embd=128, n_head=4, n_ff=512, n_vocab=1024, audio_layers=4, audio_embd=192, audio_heads=3,
-            audio_ff=768, projector_mid=256,
+            n_layer=4, n_embd=128, n_head=4, n_ff=512, n_vocab=1024, audio_layers=4, audio_embd=320, audio_heads=5,
+            audio_ff=1280, projector_mid=256,
         )  # fmt: skip
 
 
@@ -110,7 +110,9 @@ def write_text(shape: Shape, path: Path, seed: int = 0) -> Path:
     writer.add_chat_template(CHAT_TEMPLATE)
 
     embedding = q4_0(rng, shape.n_vocab, shape.n_embd, LOGIT_STD / shape.n_embd**0.5)
-    embedding[: len(SPECIAL)] = 0  # a scale of zero: never the greatest logit
+    # Never the greatest logit: ends of turn (a scale of zero) and white space, which is hard to see on a pipe.
+    embedding[: len(SPECIAL)] = 0
+    embedding[len(SPECIAL) : len(SPECIAL) + 256] = q4_0(rng, 256, shape.n_embd, LOGIT_STD / 16 / shape.n_embd**0.5)
     quantized = {"raw_dtype": gguf.GGMLQuantizationType.Q4_0}
     writer.add_tensor("token_embd.weight", embedding, **quantized)
     writer.add_tensor("output_norm.weight", np.ones(shape.n_embd, np.float32))

@@ -16,7 +16,10 @@ load     from the start of the process until model and projector are there: for 
          the imports; for llama-mtmd-cli until its line "loading model:" arrives, without its warm-up run
 encode   the clip to embeddings; this package counts the log-mel frames with it, llama-mtmd-cli does not
          ("mtmd batch encoding done in")
-prefill  the prompt through the text model ("prompt eval time")
+a window the same, divided by the number of the encoder's windows: llama-mtmd-cli cuts clips of a multiple of 30 s into
+         one more than they fill
+prefill  the prompt through the text model; llama-mtmd-cli: from its first line "encoding mtmd batch" to the first
+         token, less the encoding, so without the tokens ahead of the clip (its "prompt eval time" has the encoding in)
 first    from then on until the first token: this package from the call of stream() to its first piece; llama-mtmd-cli
          from the "loading model:" line to the first byte of the answer on its standard output.  Both read the clip in
          this time
@@ -53,6 +56,7 @@ OURS, MTMD, HF = "mata-cpp", "llama-mtmd-cli", "transformers"
 COLUMNS = (
     ("load", "load_s"),
     ("encode", "encode_s"),
+    ("a window", "encode_window_s"),
     ("prefill", "prefill_s"),
     ("first", "first_token_s"),
     ("total", "total_s"),
@@ -61,7 +65,7 @@ COLUMNS = (
     ("audio", "audio_tokens"),
     ("second", "second_first_token_s"),
 )
-RATIOS = tuple(Measured.__dataclass_fields__)
+FIELDS = (*Measured.__dataclass_fields__, "encode_window_s", "encode_prefill_s")
 OUT = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -84,16 +88,15 @@ def summary(values: list[float | None]) -> dict[str, float] | None:
 
 
 def summaries(runs: list[Measured | None]) -> dict[str, Any]:
-    """{field: {"median", "min", "max"}} over the rounds, and of encode and prefill together."""
+    """{field: {"median", "min", "max"}} over the rounds."""
     done = [one for one in runs if one is not None]
-    fields = {name: summary([getattr(one, name) for one in done]) for name in RATIOS}
-    return fields | {"encode_prefill_s": summary([one.encode_prefill_s for one in done])}
+    return {name: summary([getattr(one, name) for one in done]) for name in FIELDS}
 
 
 def ratios(ours: list[Measured | None], theirs: list[Measured | None]) -> dict[str, float | None]:
     """{field: median over the rounds of ours / theirs}."""
     result = {}
-    for name in (*RATIOS, "encode_prefill_s"):
+    for name in FIELDS:
         pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(ours, theirs, strict=True) if a and b]
         known = [a / b for a, b in pairs if a is not None and b]
         result[name] = statistics.median(known) if known else None

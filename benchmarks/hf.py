@@ -93,6 +93,7 @@ def main() -> None:
     say(
         "result",
         encode_s=encoded - started,
+        windows=1,
         prefill_s=first - encoded,
         first_token_s=first - started,
         decode_tokens_per_s=(job["n"] - 1) / (ended - first),

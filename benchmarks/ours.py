@@ -74,6 +74,7 @@ def answers(chat: Any, job: dict[str, Any]) -> None:
         tokens=answer.usage.completion_tokens,
         prompt_tokens=answer.usage.prompt_tokens,
         audio_tokens=answer.usage.audio_tokens,
+        windows=sum(clip.windows for clip in answer.audio),
         second_first_token_s=second_s,
     )
 

@@ -31,6 +31,7 @@ class Measured:
 
     load_s: float | None = None
     encode_s: float | None = None
+    windows: int | None = None
     prefill_s: float | None = None
     first_token_s: float | None = None
     total_s: float | None = None
@@ -39,6 +40,10 @@ class Measured:
     prompt_tokens: int | None = None
     audio_tokens: int | None = None
     second_first_token_s: float | None = None
+
+    @property
+    def encode_window_s(self) -> float | None:
+        return self.encode_s / self.windows if self.encode_s is not None and self.windows else None
 
     @property
     def encode_prefill_s(self) -> float | None:
@@ -102,30 +107,43 @@ def mtmd_command(tools: Path, files: dict[str, Any], clip: str, setting: Setting
 
 ENCODED = re.compile(r"mtmd batch encoding done in (\d+) ms")
 AUDIO_BATCH = re.compile(r"decoding audio batch \d+/\d+, n_tokens_batch = (\d+)")
-PROMPT_EVAL = re.compile(r"prompt eval time =\s*([\d.]+) ms /\s*(\d+) tokens")
+PROMPT_EVAL = re.compile(r"prompt eval time =\s*[\d.]+ ms /\s*(\d+) tokens")  # its time has the encoding in it
 EVAL = re.compile(r"(?<!prompt )eval time =\s*([\d.]+) ms /\s*(\d+) runs")
 LOADED = "loading model:"
 """llama-mtmd-cli logs this line when the model and the projector are there."""
+ENCODING = "encoding mtmd batch"
 
 
 def read_mtmd(child: Child) -> Measured:
-    """Of llama-mtmd-cli.  Raises ChildError where a line is missing."""
+    """Of llama-mtmd-cli.  Raises ChildError where a line is missing.
+
+    Its last lines are sometimes lost when it ends; then the rate of decoding is that of the pieces on standard output.
+    """
     log = child.log
-    prompt, run = PROMPT_EVAL.search(log), EVAL.search(log)
-    encoded, loaded, first = ENCODED.findall(log), child.when(LOADED), child.first_output()
-    if not (prompt and run and encoded and loaded and first):
+    encoded = [int(ms) / 1e3 for ms in ENCODED.findall(log)]
+    loaded, encoding, first = child.when(LOADED), child.when(ENCODING), child.first_output()
+    if not (encoded and loaded and encoding and first):
         raise ChildError("llama-mtmd-cli printed no timings")
+    prompt, evaluated = PROMPT_EVAL.search(log), EVAL.search(log)
+    rate = 1e3 * int(evaluated[2]) / float(evaluated[1]) if evaluated and float(evaluated[1]) else pieces_rate(child)
     return Measured(
         load_s=loaded,
-        encode_s=sum(map(int, encoded)) / 1e3,
-        prefill_s=float(prompt[1]) / 1e3,
+        encode_s=sum(encoded),
+        windows=len(encoded),
+        prefill_s=first - encoding - sum(encoded),
         first_token_s=first - loaded,
         total_s=first,
-        decode_tokens_per_s=1e3 * int(run[2]) / float(run[1]) if float(run[1]) else None,
+        decode_tokens_per_s=rate,
         max_rss=child.max_rss,
-        prompt_tokens=int(prompt[2]),
+        prompt_tokens=int(prompt[1]) if prompt else None,
         audio_tokens=sum(map(int, AUDIO_BATCH.findall(log))),
     )
+
+
+def pieces_rate(child: Child) -> float | None:
+    """Pieces per second on standard output behind the first one."""
+    times = [at for at, data in child.stdout if data.strip()]
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
 
 
 def bench_command(tools: Path, files: dict[str, Any], setting: Setting, depth: int) -> list[str]:

@@ -108,6 +108,9 @@ class Engine:
     def encode_audio(self, samples: NDArray[np.float32]) -> AudioEmbedding:
         """Encode mono float32 samples [n] at sample_rate.  Raises AudioError (empty, not finite, no tokens)."""
 
+    def count_audio_tokens(self, samples: NDArray[np.float32]) -> int:
+        """How many tokens encode_audio would give, without running the encoder.  Raises AudioError."""
+
     def session(self) -> Session:
         """A new empty session.  Raises ContextFullError when n_seq_max are alive."""
 

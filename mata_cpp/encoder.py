@@ -86,8 +86,8 @@ class AudioEncoder:
         samples = audio.samples(rate)
         if self.is_cached(audio) or len(samples) <= 2 * PROBE_SECONDS * rate:
             return 0
-        head = self._engine.encode_audio(samples[: PROBE_SECONDS * rate])
-        return int(head.n_tokens * (len(samples) // (PROBE_SECONDS * rate)))
+        head = self._engine.count_audio_tokens(samples[: PROBE_SECONDS * rate])
+        return head * (len(samples) // (PROBE_SECONDS * rate))
 
     def _hear(self, audio: Audio) -> Heard:
         rate = self._engine.sample_rate

@@ -39,7 +39,8 @@ def test_mtmd_timings() -> None:
     assert systems.read_mtmd(mtmd_child(MTMD_LOG)) == Measured(
         load_s=1.1,
         encode_s=2.75,
-        prefill_s=2.0005,
+        windows=2,
+        prefill_s=pytest.approx(5.0 - 1.1 - 2.75),
         first_token_s=pytest.approx(3.9),
         total_s=5.0,
         decode_tokens_per_s=50.0,
@@ -49,10 +50,15 @@ def test_mtmd_timings() -> None:
     )
 
 
-@pytest.mark.parametrize("missing", ["loading", "encoding done", "prompt eval", "   eval time"])
+@pytest.mark.parametrize("missing", ["loading", "encoding mtmd", "encoding done"])
 def test_mtmd_without_a_line(missing: str) -> None:
     with pytest.raises(ChildError, match="no timings"):
         systems.read_mtmd(mtmd_child([line for line in MTMD_LOG if missing not in line[1]]))
+
+
+def test_mtmd_whose_last_lines_are_lost() -> None:
+    measured = systems.read_mtmd(mtmd_child(MTMD_LOG[:-2]))
+    assert measured.decode_tokens_per_s == pytest.approx(1 / 0.5) and measured.prompt_tokens is None
 
 
 def test_bench_rate() -> None:
@@ -121,6 +127,7 @@ def test_ratio_is_of_the_same_round() -> None:
     ours = [Measured(encode_s=a, prefill_s=1.0) for a in (1.0, 10.0, 3.0)]
     theirs = [Measured(encode_s=b, prefill_s=1.0) for b in (2.0, 10.0, 12.0)]
     ratio = compare.ratios(ours, theirs)
+    assert Measured(encode_s=3.0, windows=2).encode_window_s == 1.5
     assert ratio["encode_s"] == 0.5 and ratio["encode_prefill_s"] == pytest.approx(2 / 3)
     assert compare.summaries(ours)["encode_s"] == {"median": 3.0, "min": 1.0, "max": 10.0}
     fields = {"a": compare.summaries(ours), "b": compare.summaries(theirs)}
@@ -134,9 +141,11 @@ def test_made_models_are_sane(tmp_path: Path) -> None:
 
     for name in ("qwen2-audio-small", "ultravox-small"):
         text, mmproj = audio_models.write(name, tmp_path)
-        engine = _core.Engine(str(text), str(mmproj), n_ctx=1024)
+        engine = _core.Engine(str(text), str(mmproj), n_ctx=2048)
         audio = engine.encode_audio(sounds.mixed(2.0))
         assert audio.n_tokens == (50 if name.startswith("qwen2") else 13)
+        long = sounds.mixed(65.0)
+        assert engine.count_audio_tokens(long) == engine.encode_audio(long).n_tokens
         prompt = engine.tokenize("What sound is this?<|im_end|>")
         assert prompt[-1] == engine.tokenize("<|im_end|>")[0] and not any(engine.is_eog(t) for t in prompt[:-1])
         session = engine.session()
