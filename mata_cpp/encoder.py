@@ -94,7 +94,9 @@ class AudioEncoder:
         samples = audio.samples(rate)
         heard = max(len(samples), round(self._silence.heard_s * rate))
         padded = max(heard, round(self._silence.encoder_s * rate))
-        embedding = self._engine.encode_audio(np.pad(samples, (0, padded - len(samples))))
+        if padded > len(samples):  # np.pad copies even when there is nothing to add
+            samples = np.pad(samples, (0, padded - len(samples)))
+        embedding = self._engine.encode_audio(samples)
         return Heard(embedding, round(embedding.n_tokens * heard / padded), heard / rate)
 
     def _tokens(self) -> int:
