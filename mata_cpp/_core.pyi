@@ -112,6 +112,9 @@ class Engine:
         session.cancel() stops it.  Raises AudioError (empty, not finite, no tokens), CancelledError.
         """
 
+    def count_audio_tokens(self, samples: NDArray[np.float32]) -> int:
+        """How many tokens encode_audio would give, without running the encoder.  Raises AudioError."""
+
     def session(self) -> Session:
         """A new empty session.  Raises ContextFullError when n_seq_max are alive."""
 

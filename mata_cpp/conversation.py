@@ -111,7 +111,7 @@ class Conversation:
 
     def check_length(self, clip: Audio) -> None:
         """Raises ContextFullError for a clip that no empty context could hold, before it is encoded."""
-        self._check_room(0, self._encoder.estimate_tokens(clip, self.session.core), at_least=True)
+        self._check_room(0, self._encoder.estimate_tokens(clip), at_least=True)
 
     def encode(self, clip: Audio, check: Callable[[], None]) -> Heard:
         """Encode a clip, or find it encoded; cancelling the session stops it.  Raises CancelledError."""

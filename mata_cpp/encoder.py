@@ -90,22 +90,24 @@ class AudioEncoder:
         limit = self._engine.max_samples
         return min(audio.seconds, limit / self._engine.sample_rate) if limit else audio.seconds
 
-    def estimate_tokens(self, audio: Audio, session: Session | None = None) -> int:
+    def estimate_tokens(self, audio: Audio) -> int:
         """Tokens that a long clip will give, told from its first 30 s: a lower bound, cheap for hours."""
         self._need_audio()
         rate = self._engine.sample_rate
         samples = audio.samples(rate)[: self._engine.max_samples or None]
         if self.is_cached(audio) or len(samples) <= 2 * PROBE_SECONDS * rate:
             return 0
-        head = self._engine.encode_audio(samples[: PROBE_SECONDS * rate], session=session)
-        return int(head.n_tokens * (len(samples) // (PROBE_SECONDS * rate)))
+        head = self._engine.count_audio_tokens(samples[: PROBE_SECONDS * rate])
+        return head * (len(samples) // (PROBE_SECONDS * rate))
 
     def _hear(self, audio: Audio, session: Session | None) -> Heard:
         rate = self._engine.sample_rate
         samples = audio.samples(rate)
         heard = max(len(samples), round(self._silence.heard_s * rate))
         padded = max(heard, round(self._silence.encoder_s * rate))
-        embedding = self._engine.encode_audio(np.pad(samples, (0, padded - len(samples))), session=session)
+        if padded > len(samples):  # np.pad copies even when there is nothing to add
+            samples = np.pad(samples, (0, padded - len(samples)))
+        embedding = self._engine.encode_audio(samples, session=session)
         seconds = max(audio.seconds, heard / rate)
         if window := PADDED_TO_SECONDS.get(self._engine.projector):
             seconds = max(seconds, window * math.ceil(heard / rate / window))

@@ -71,7 +71,7 @@ def check_files(files: ModelFiles, extension: Any) -> None:
     projector = extension.probe_gguf(str(files.mmproj))
     if _is_projector(model) and not _is_projector(projector):
         raise ModelError(f"{files.model.name} is a projector and {files.mmproj.name} a model: swap them")
-    check_model(files.model, extension)
+    _check_header(files.model, model)
     if not _is_projector(projector):
         raise ModelError(f"{files.mmproj} is not a projector (mmproj) but a {projector['architecture']} model")
     if not projector["has_audio"]:
@@ -81,7 +81,10 @@ def check_files(files: ModelFiles, extension: Any) -> None:
 
 def check_model(path: Path, extension: Any) -> None:
     """Look at the header of what should be a language model.  Raises ModelError."""
-    header = extension.probe_gguf(str(path))
+    _check_header(path, extension.probe_gguf(str(path)))
+
+
+def _check_header(path: Path, header: dict[str, Any]) -> None:
     if _is_projector(header):
         raise ModelError(f"{path} is a projector (mmproj), not a language model")
     if header["type"] == "adapter":

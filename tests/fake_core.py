@@ -113,6 +113,9 @@ class Engine:
         assert samples.dtype == np.float32 and samples.ndim == 1
         return AudioEmbedding(len(samples) // 3200, 1 + (len(samples) - 1) // (30 * 16000))
 
+    def count_audio_tokens(self, samples):
+        return len(samples) // 3200
+
     def session(self):
         return Session(self)
 

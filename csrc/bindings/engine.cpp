@@ -104,6 +104,16 @@ static std::shared_ptr<AudioEmbedding> encode_audio(Engine & engine, const Float
     return std::make_shared<AudioEmbedding>(engine.encode_audio(data, n, session.get()));
 }
 
+static int32_t count_audio_tokens(Engine & engine, const FloatArray & samples) {
+    if (samples.ndim() != 1) {
+        throw Error(ErrorKind::Argument, "samples must be one channel, [n]");
+    }
+    const float * data = samples.data();
+    const size_t  n    = (size_t) samples.size();
+    py::gil_scoped_release release;
+    return engine.count_audio_tokens(data, n);
+}
+
 void register_engine(py::module_ & m) {
     // A thread that computes when the interpreter goes away would take the GIL back from nobody.
     py::module_::import("atexit").attr("register")(py::cpp_function([] {
@@ -136,6 +146,7 @@ void register_engine(py::module_ & m) {
             }, py::arg("token"), py::kw_only(), py::arg("special") = false)
         .def("is_eog", &Engine::is_eog, py::arg("token"), NoGil())
         .def("encode_audio", encode_audio, py::arg("samples"), py::kw_only(), py::arg("session") = py::none())
+        .def("count_audio_tokens", count_audio_tokens, py::arg("samples"))
         .def("session", &Engine::new_session, NoGil())
         .def("decode", decode, py::arg("items"))
         .def("close", &Engine::close, NoGil())

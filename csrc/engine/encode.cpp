@@ -28,35 +28,22 @@ static void check_samples(const float * samples, size_t n) {
     }
 }
 
-AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Session * session) {
+[[noreturn]] static void fail(const std::string & what) {
+    const std::string why = take_logged_errors();
+    throw Error(ErrorKind::Audio, what + (why.empty() ? "" : " (" + why + ")"));
+}
+
+void Engine::check_audio(const float * samples, size_t n_samples) const {
     if (!facts_.has_audio) {
         throw Error(ErrorKind::Audio, model_path_ + ": was loaded without a projector: give its audio mmproj file");
     }
     check_samples(samples, n_samples);
+}
 
-    auto held = lock();
-    std::vector<Session *> sessions;
-    if (session) {
-        if (session->engine().get() != this) {
-            throw Error(ErrorKind::Argument, "the session belongs to another engine");
-        }
-        session->check_open();
-        sessions.push_back(session);
-    }
-    const Active active(active_, std::move(sessions));
-    const auto t_start = std::chrono::steady_clock::now();
+// Log-mel frames, window by window, between the markers that the model wants; the number of audio tokens in them.
+size_t Engine::cut_audio_locked(const float * samples, size_t n_samples, mtmd::input_chunks & chunks) {
     take_logged_errors();
-
-    const auto fail = [&](const std::string & what) {
-        const std::string why = take_logged_errors();
-        throw Error(ErrorKind::Audio, what + (why.empty() ? "" : " (" + why + ")"));
-    };
-
-    AudioEmbedding res;
-    res.n_embd = facts_.n_embd;
-
     mtmd::bitmap bitmap(mtmd_bitmap_init_from_audio(n_samples, samples));
-    mtmd::input_chunks chunks(mtmd_input_chunks_init());
     const std::string marker = mtmd_get_marker(mtmd_.get());
     const mtmd_input_text text { marker.c_str(), marker.size(), /*.add_special =*/ false, /*.parse_special =*/ true };
     const mtmd_bitmap * bitmaps[] = { bitmap.ptr.get() };
@@ -76,6 +63,35 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Ses
     if (n_tokens == 0) {
         fail("the encoder makes no audio token of the clip: it is too short");
     }
+    return n_tokens;
+}
+
+int32_t Engine::count_audio_tokens(const float * samples, size_t n_samples) {
+    check_audio(samples, n_samples);
+    auto held = lock();
+    mtmd::input_chunks chunks(mtmd_input_chunks_init());
+    return (int32_t) cut_audio_locked(samples, n_samples, chunks);
+}
+
+AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Session * session) {
+    check_audio(samples, n_samples);
+    auto held = lock();
+    std::vector<Session *> sessions;
+    if (session) {
+        if (session->engine().get() != this) {
+            throw Error(ErrorKind::Argument, "the session belongs to another engine");
+        }
+        session->check_open();
+        sessions.push_back(session);
+    }
+    const Active active(active_, std::move(sessions));
+    const auto t_start = std::chrono::steady_clock::now();
+
+    AudioEmbedding res;
+    res.n_embd = facts_.n_embd;
+
+    mtmd::input_chunks chunks(mtmd_input_chunks_init());
+    const size_t n_tokens = cut_audio_locked(samples, n_samples, chunks);
     if (n_tokens > (size_t) facts_.n_ctx) {
         // known before the expensive part
         throw Error(ErrorKind::ContextFull, "the clip becomes " + std::to_string(n_tokens) + " audio tokens, more than the context of " +

@@ -103,6 +103,7 @@ public:
     // --- audio. samples: mono, at facts().sample_rate. Cancelling the session, if there is one, stops it.
     // Throws Error (Audio, Cancelled).
     AudioEmbedding encode_audio(const float * samples, size_t n_samples, Session * session = nullptr);
+    int32_t        count_audio_tokens(const float * samples, size_t n_samples); // without running the encoder
 
     // --- sequences
     std::shared_ptr<Session> new_session();
@@ -130,6 +131,9 @@ private:
     void load_mmproj (const EngineParams & params);
     void load_lora   (const EngineParams & params);
     void read_facts  (const EngineParams & params);
+
+    void   check_audio(const float * samples, size_t n_samples) const;
+    size_t cut_audio_locked(const float * samples, size_t n_samples, mtmd::input_chunks & chunks);
 
     // With the lock held. Either everything is in the cache afterwards, or nothing.
     void decode_locked(std::vector<DecodeItem> & items, bool want_logits);

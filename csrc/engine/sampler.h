@@ -37,6 +37,7 @@ private:
     std::mutex mutex_;
     Ptr grammar_;
     Ptr chain_;
+    bool plain_greedy_ = false; // no more than the greatest logit is wanted
     std::vector<llama_token_data> candidates_;
 };
 

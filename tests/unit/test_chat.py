@@ -406,7 +406,13 @@ def test_hours_of_sound_are_refused_quickly(make_chat):
     for ask in (lambda: chat.ask((sound, 1000), QUESTION), lambda: chat.encode((sound, 1000))):
         with pytest.raises(ContextFullError, match="at least 18"):
             ask()
-    assert chat.engine.encoded == 2  # 30 s each, to learn the rate of tokens
+    assert chat.engine.encoded == 0
+
+
+def test_a_long_clip_is_encoded_once(make_chat, make_tone):
+    chat = make_chat()
+    chat.ask((make_tone(120.0, 8000), 8000), QUESTION)
+    assert chat.engine.encoded == 1
 
 
 def test_window_count(make_chat, make_tone):
