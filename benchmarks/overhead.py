@@ -1,6 +1,6 @@
 """What MATA costs: prefill and decode with it on, over the same with it off.
 
-    python -m benchmarks.overhead [--rounds 5] [--audio 750] [--json FILE] [MODEL.gguf ...]
+    python -m benchmarks.overhead [--rounds 5] [--prompt 800] [--audio 750] [--json FILE] [MODEL.gguf ...]
 
 Without models: the default model, and a random Qwen2 shape of about 1 B parameters at Q4_0.  The runs of one
 measurement alternate, and each ratio is the median over the rounds of (on / off of the same round).
@@ -20,17 +20,16 @@ import numpy as np
 
 from mata_cpp import Mata, _core
 
-N_PROMPT = 800
 N_STEPS = 24
 
 
 class Bench:
     """One engine, and the same prompt for every run: text, audio embeddings, question."""
 
-    def __init__(self, model: Path, flash_attn: str, n_audio: int, mata: Mata) -> None:
+    def __init__(self, model: Path, flash_attn: str, n_prompt: int, n_audio: int, mata: Mata) -> None:
         self.engine = _core.Engine(str(model), flash_attn=flash_attn, n_ctx=2048, n_seq_max=4)
         rng = np.random.default_rng(0)
-        n_text = N_PROMPT - n_audio
+        n_text = n_prompt - n_audio
         tokens = rng.integers(1, self.engine.n_vocab, size=n_text + 64).tolist()
         self.head, self.question = tokens[: n_text // 2], tokens[n_text // 2 : n_text]
         self.steps = tokens[n_text:]
@@ -82,8 +81,8 @@ def alternate(run: Any, rounds: int) -> dict[str, float]:
     }
 
 
-def measure(model: Path, flash_attn: str, n_audio: int, mata: Mata, rounds: int) -> dict[str, Any]:
-    bench = Bench(model, flash_attn, n_audio, mata)
+def measure(model: Path, flash_attn: str, n_prompt: int, n_audio: int, mata: Mata, rounds: int) -> dict[str, Any]:
+    bench = Bench(model, flash_attn, n_prompt, n_audio, mata)
     _, parent, span = bench.prefill(False)  # warm-up, and the prefix of the decode runs
     decode = alternate(lambda on: bench.decode(parent, span, on), rounds * 3)
     parent.close()
@@ -97,7 +96,7 @@ def measure(model: Path, flash_attn: str, n_audio: int, mata: Mata, rounds: int)
         "model": bench.engine.description,
         "n_params": bench.engine.n_params,
         "flash_attn": flash_attn,
-        "n_prompt": N_PROMPT,
+        "n_prompt": n_prompt,
         "n_audio": n_audio,
         "mode": mata.mode,
         "layers": sum(a != 0 for a in mata.alphas(bench.engine.n_layer)),
@@ -124,12 +123,19 @@ def line(r: dict[str, Any]) -> str:
 @click.command(help=__doc__.split("\n")[0])
 @click.argument("models", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--rounds", default=5, show_default=True, help="Prefill runs each way; decode takes three times as many.")
-@click.option("--audio", default=750, show_default=True, help=f"Audio tokens among the {N_PROMPT} of the prompt.")
+@click.option("--prompt", default=800, show_default=True, help="Tokens of the prompt.")
+@click.option("--audio", default=750, show_default=True, help="Audio tokens among those of the prompt.")
 @click.option("--mode", "modes", multiple=True, default=["scale"], type=click.Choice(["scale", "abs", "add"]))
 @click.option("--flash-attn", "flash", multiple=True, default=["on", "off"], type=click.Choice(["on", "off"]))
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the results here.")
 def main(
-    models: tuple[Path, ...], rounds: int, audio: int, modes: list[str], flash: list[str], json_path: Path | None
+    models: tuple[Path, ...],
+    rounds: int,
+    prompt: int,
+    audio: int,
+    modes: list[str],
+    flash: list[str],
+    json_path: Path | None,
 ) -> None:
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +148,7 @@ def main(
         for path in paths:
             for flash_attn in flash:
                 for mode in modes:
-                    result = measure(path, flash_attn, audio, Mata(mode=mode), rounds)
+                    result = measure(path, flash_attn, prompt, audio, Mata(mode=mode), rounds)
                     results.append(result)
                     click.echo(line(result))
     if json_path:

@@ -106,7 +106,8 @@ bool Engine::should_abort() {
             return true;
         }
     }
-    if (interrupted_) {
+    // a step of decoding has a thousand nodes, and a look at the clock costs as much as a small one
+    if (interrupted_ && n_asked_++%16 == 0) {
         const auto now = std::chrono::steady_clock::now();
         if (now - last_check_ > std::chrono::milliseconds(50)) {
             last_check_ = now;
@@ -247,7 +248,7 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
                 if (!row) {
                     throw Error(ErrorKind::Engine, "llama.cpp gave no logits");
                 }
-                session.logits_.insert(session.logits_.end(), row, row + facts_.n_vocab);
+                session.logits_->insert(session.logits_->end(), row, row + facts_.n_vocab);
                 session.n_logit_rows_++;
             }
         }

@@ -175,6 +175,7 @@ private:
     int64_t                               pid_ = 0;     // threads do not survive fork()
     std::function<bool()>                 interrupted_;
     std::chrono::steady_clock::time_point last_check_;
+    uint32_t                              n_asked_ = 0;
     int64_t encode_nodes_   = 0;
     bool    encode_stopped_ = false;
 };

@@ -108,9 +108,9 @@ Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engi
 
 // What the chain with nothing but llama.cpp's greedy sampler chooses (the first of equals), without a table of
 // candidates: that is 1.8 MB for each token of a vocabulary of 150,000.
-static llama_token greatest(const std::vector<float> & row) {
+static llama_token greatest(const float * row, size_t n) {
     size_t best = 0;
-    for (size_t i = 0; i < row.size(); ++i) {
+    for (size_t i = 0; i < n; ++i) {
         if (std::isnan(row[i])) {
             throw_nan();
         }
@@ -128,15 +128,17 @@ llama_token Sampler::sample(const Session & session) {
     if (session.engine() != engine_) {
         throw Error(ErrorKind::Argument, "a session of another engine");
     }
-    const std::vector<float> row = session.logits(false);
+    const Logits rows = session.logits_shared();
+    const size_t n    = (size_t) engine_->facts().n_vocab;
+    const float * row = rows->data() + rows->size() - n;
 
     std::lock_guard<std::mutex> own(mutex_);
     const auto held = engine_->alive();
     if (plain_greedy_) {
-        return greatest(row);
+        return greatest(row, n);
     }
-    candidates_.resize(row.size());
-    for (size_t i = 0; i < row.size(); ++i) {
+    candidates_.resize(n);
+    for (size_t i = 0; i < n; ++i) {
         if (std::isnan(row[i])) {
             throw_nan();
         }

@@ -36,11 +36,14 @@ void Session::check_room(int64_t n) const {
 }
 
 void Session::drop_logits() {
-    logits_.clear();
+    if (logits_.use_count() > 1) {
+        logits_ = std::make_shared<std::vector<float>>();
+    }
+    logits_->clear(); // the memory stays: 600 kB for each token of a vocabulary of 150,000
     n_logit_rows_ = 0;
 }
 
-std::vector<float> Session::logits(bool all) const {
+Logits Session::logits_shared() const {
     const auto held = engine_->lock();
     if (closed_) {
         throw Error(ErrorKind::Engine, "the session is closed");
@@ -48,7 +51,12 @@ std::vector<float> Session::logits(bool all) const {
     if (n_logit_rows_ == 0) {
         throw Error(ErrorKind::Argument, "the session has no logits: the last thing fed must be text");
     }
-    return all ? logits_ : std::vector<float>(logits_.end() - engine_->facts().n_vocab, logits_.end());
+    return logits_;
+}
+
+std::vector<float> Session::logits(bool all) const {
+    const Logits rows = logits_shared();
+    return { all ? rows->begin() : rows->end() - engine_->facts().n_vocab, rows->end() };
 }
 
 void Session::feed_tokens(const std::vector<llama_token> & tokens, bool all_logits) {

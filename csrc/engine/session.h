@@ -30,6 +30,9 @@ struct Active {
     ~Active() { list.clear(); }
 };
 
+// [n_rows][n_vocab]; shared by forks and with samplers that read it while the session goes on.
+using Logits = std::shared_ptr<const std::vector<float>>;
+
 class Session {
 public:
     Session(std::shared_ptr<Engine> engine, llama_seq_id seq);
@@ -47,6 +50,7 @@ public:
 
     // Logits of the last feed, [n_rows][n_vocab]: all rows, or the last. Throws Error (Argument) when it gave none.
     std::vector<float> logits(bool all) const;
+    Logits             logits_shared() const;   // all rows, without a copy
 
     void set_mata(const MataSetting & setting);
     void clear_mata();
@@ -77,7 +81,7 @@ private:
     std::shared_ptr<Engine> engine_;
     llama_seq_id            seq_;
     std::atomic<int32_t>    n_past_ { 0 };
-    std::vector<float>      logits_;
+    std::shared_ptr<std::vector<float>> logits_ = std::make_shared<std::vector<float>>();
     int32_t                 n_logit_rows_ = 0;
     bool                    has_mata_ = false;
     MataSetting             mata_;
