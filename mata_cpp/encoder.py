@@ -19,6 +19,9 @@ MAX_CLIPS = 16
 MAX_CACHED_TOKENS = 32768
 PROBE_SECONDS = 30
 
+PADDED_WINDOW_S = {"voxtral": 30.0}
+"""Projector types that hear every clip filled up with silence to whole windows of so many seconds."""
+
 
 @dataclass(frozen=True)
 class Silence:
@@ -95,6 +98,9 @@ class AudioEncoder:
         heard = max(len(samples), round(self._silence.heard_s * rate))
         padded = max(heard, round(self._silence.encoder_s * rate))
         embedding = self._engine.encode_audio(np.pad(samples, (0, padded - len(samples))))
+        window = PADDED_WINDOW_S.get(self._engine.projector)
+        if window is not None:
+            return Heard(embedding, embedding.n_tokens, window * embedding.n_windows)
         return Heard(embedding, round(embedding.n_tokens * heard / padded), heard / rate)
 
     def _tokens(self) -> int:

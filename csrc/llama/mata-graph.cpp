@@ -173,6 +173,22 @@ static void keep(const llm_graph_context & g, llm_graph_input_mata * inp, ggml_t
 static void read_flash(const llm_graph_context & g, llm_graph_input_mata * inp, const mata_inputs & in, ggml_tensor * k,
         ggml_tensor * qg, ggml_tensor * bias, int64_t n_rows, float kq_scale, int il) {
     ggml_tensor * s = scores(g, k, qg, 0, k->ne[1], n_rows, kq_scale, il);
+    if (n_rows == 1) {
+        // one operator for scale, mask and softmax; with several rows its mask would have to be repeated per head
+        const float scale = g.hparams.attn_soft_cap ? 1.0f : kq_scale;
+        const auto weights = [&](ggml_tensor * mask, bool after) {
+            const int64_t n_heads = ggml_nelements(mask)/mask->ne[0];
+            mask = ggml_reshape_4d(g.ctx0, mask, mask->ne[0], 1, n_heads, 1);
+            ggml_tensor * w = ggml_soft_max_ext(g.ctx0, s, mask, scale, 0.0f);
+            keep(g, inp, node(g, w, after ? "mata_weights_after" : "mata_weights_before", il), after, false, il);
+        };
+        s = ggml_reshape_3d(g.ctx0, s, s->ne[0], 1, s->ne[1]*s->ne[3]);
+        weights(in.plain_mask, false);
+        if (bias) {
+            weights(bias, true);
+        }
+        return;
+    }
     if (!g.hparams.attn_soft_cap) {
         s = node(g, ggml_scale(g.ctx0, s, kq_scale), "mata_kq_scaled", il);
     }

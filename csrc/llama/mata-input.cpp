@@ -9,7 +9,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 llm_graph_input_mata::llm_graph_input_mata(mata_plan_ptr plan, bool soft_cap)
@@ -227,6 +230,122 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
 
 // --- read-out ---------------------------------------------------------------------------------------------------
 
+namespace {
+
+// Where a cell's weight goes.
+struct cell_target {
+    int32_t   cell;
+    llama_pos pos;
+    int32_t   group;    // -1: none
+    int32_t   time;     // index among the positions of group 0, or -1
+};
+
+// The cells of a sequence in one cache. Looked up once for all layers and heads.
+struct cell_maps {
+    const mata_state & state;
+    std::map<std::pair<llama_seq_id, bool>, std::vector<cell_target>> known;
+
+    const std::vector<cell_target> & of(llama_seq_id seq, bool swa, int64_t n_kv) {
+        const auto [it, fresh] = known.try_emplace({ seq, swa });
+        if (!fresh) {
+            return it->second;
+        }
+        const auto & groups = state.readouts.at(seq).groups;
+        const auto & cells  = (swa ? state.kv_swa : state.kv_base)->get_cells(seq);
+        const int64_t n     = std::min<int64_t>(n_kv, cells.used_max_p1());
+        for (int64_t j = 0; j < n; ++j) {
+            if (cells.is_empty(j) || !cells.seq_has(j, seq)) {
+                continue;
+            }
+            cell_target target { (int32_t) j, cells.pos_get(j), -1, -1 };
+            int32_t time = 0;
+            for (const auto & g : groups) {
+                if (target.pos >= g.p0 && target.pos < g.p1) {
+                    target.group = g.group;
+                    target.time  = g.group == 0 ? time + target.pos - g.p0 : -1;
+                    break;
+                }
+                time += g.group == 0 ? g.p1 - g.p0 : 0;
+            }
+            it->second.push_back(target);
+        }
+        return it->second;
+    }
+};
+
+// The weights of one row: a run of n_kv for each head.
+struct head_rows {
+    const float     * weights;
+    const mata_kept & kept;
+    int32_t           r;        // among the predicting rows
+    int32_t           r_range;  // in [row_0, row_1)
+
+    int64_t n_head() const {
+        const auto * ne = kept.tensor->ne;
+        return kept.grouped ? ne[1]*ne[3] : ne[2];
+    }
+    const float * of(int64_t h) const {
+        const auto * ne = kept.tensor->ne;
+        const int64_t G = kept.grouped ? ne[1] : 1;
+        return weights + ne[0]*(kept.grouped ? ((h/G)*ne[2] + r)*G + h%G : h*ne[1] + r_range);
+    }
+};
+
+} // namespace
+
+static void copy_rows(mata_row & row, const std::vector<cell_target> & cells, const head_rows & heads) {
+    const int32_t n_cols = row.n_cols;
+    auto & dst = (heads.kept.after ? row.after : row.before)[heads.kept.il];
+    dst.assign((size_t) heads.n_head()*n_cols, 0.0f);
+    for (int64_t h = 0; h < heads.n_head(); ++h) {
+        const float * src = heads.of(h);
+        for (const auto & c : cells) {
+            if (c.pos >= 0 && c.pos < n_cols) {
+                dst[h*n_cols + c.pos] = src[c.cell];
+            }
+        }
+    }
+}
+
+// A layer that is not boosted counts as it is also after the boost.
+static void add_sums(mata_row & row, const mata_readout & readout, const std::vector<cell_target> & cells,
+        const head_rows & heads, bool boosted) {
+    const int32_t n_groups = readout.n_groups;
+    const int64_t n_head   = std::min<int64_t>(heads.n_head(), readout.n_head);
+    const int64_t layer    = std::distance(readout.layers.begin(), readout.layers.find(heads.kept.il));
+    const bool    timed    = readout.time_layers.count(heads.kept.il) > 0;
+    const float   share    = timed ? 1.0f/(float) (n_head*(int64_t) readout.time_layers.size()) : 0.0f;
+
+    std::vector<float> sums((size_t) n_head*n_groups, 0.0f);
+    std::vector<float> time(timed ? readout.n_time : 0, 0.0f);
+    for (int64_t h = 0; h < n_head; ++h) {
+        const float * src = heads.of(h);
+        float       * dst = sums.data() + h*n_groups;
+        for (const auto & c : cells) {
+            if (c.group < 0) {
+                continue;
+            }
+            dst[c.group] += src[c.cell];
+            if (timed && c.time >= 0) {
+                time[c.time] += share*src[c.cell];
+            }
+        }
+    }
+    for (const bool after : { false, true }) {
+        if (heads.kept.after ? !after : after && boosted) {
+            continue;
+        }
+        auto & all_sums = row.sums[after];
+        auto & all_time = row.time[after];
+        all_sums.resize((size_t) readout.layers.size()*readout.n_head*n_groups, 0.0f);
+        all_time.resize(readout.n_time, 0.0f);
+        std::copy(sums.begin(), sums.end(), all_sums.begin() + layer*readout.n_head*n_groups);
+        for (size_t i = 0; i < time.size(); ++i) {
+            all_time[i] += time[i];
+        }
+    }
+}
+
 void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_graph_result & res, ggml_backend_sched_t sched) {
     if (!plan || plan->readout.empty()) {
         return;
@@ -260,39 +379,36 @@ void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_grap
         }
     }
 
+    std::set<int32_t> boosted; // layers whose weights after the boost are there
+    for (const auto & kept : inp->kept) {
+        if (kept.after) {
+            boosted.insert(kept.il);
+        }
+    }
+    cell_maps maps { *state, {} };
     std::vector<float> data;
     for (const auto & kept : inp->kept) {
         const ggml_tensor * t = kept.tensor;
-        data.resize((size_t) ggml_nelements(t));
-        ggml_backend_tensor_get(t, data.data(), 0, ggml_nbytes(t));
-
-        const int64_t n_kv   = t->ne[0];
-        const int64_t n_head = kept.grouped ? t->ne[1]*t->ne[3] : t->ne[2];
-        const auto  & kv     = kept.swa ? *state->kv_swa : *state->kv_base;
-
+        const float * weights = (const float *) t->data;
+        if (!ggml_backend_buffer_is_host(t->buffer)) {
+            data.resize((size_t) ggml_nelements(t));
+            ggml_backend_tensor_get(t, data.data(), 0, ggml_nbytes(t));
+            weights = data.data();
+        }
         for (int32_t r = 0; r < plan->n_rows; ++r) {
-            const auto readout = state->readouts.find(plan->seqs[r]);
-            if (!rows[r] || !readout->second.layers.count(kept.il)) {
+            if (!rows[r]) {
                 continue;
             }
-            const auto & cells = kv.get_cells(plan->seqs[r]);
-            const int32_t n_cols = rows[r]->n_cols;
-            auto & dst = (kept.after ? rows[r]->after : rows[r]->before)[kept.il];
-            dst.assign((size_t) n_head*n_cols, 0.0f);
-            for (int64_t h = 0; h < n_head; ++h) {
-                const int64_t G   = kept.grouped ? t->ne[1] : 1;
-                const int64_t row = kept.grouped
-                    ? ((h/G)*t->ne[2] + r)*G + h%G
-                    : h*t->ne[1] + plan->row_ids[r] - plan->row_0;
-                for (int64_t j = 0; j < n_kv && j < (int64_t) cells.used_max_p1(); ++j) {
-                    if (cells.is_empty(j) || !cells.seq_has(j, plan->seqs[r])) {
-                        continue;
-                    }
-                    const llama_pos pos = cells.pos_get(j);
-                    if (pos >= 0 && pos < n_cols) {
-                        dst[h*n_cols + pos] = data[row*n_kv + j];
-                    }
-                }
+            const auto & readout = state->readouts.at(plan->seqs[r]);
+            if (!readout.layers.count(kept.il)) {
+                continue;
+            }
+            const auto & cells = maps.of(plan->seqs[r], kept.swa, t->ne[0]);
+            const head_rows heads { weights, kept, r, plan->row_ids[r] - plan->row_0 };
+            if (readout.summed) {
+                add_sums(*rows[r], readout, cells, heads, boosted.count(kept.il) > 0);
+            } else {
+                copy_rows(*rows[r], cells, heads);
             }
         }
     }
