@@ -18,7 +18,7 @@ from . import plotting
 from .answer import Answer
 from .attention import Attention
 from .audio import Audio
-from .mata import format_focus, format_layers
+from .mata import Mata, format_focus, format_layers
 from .mel import mel_of, mel_spectrogram
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MARGIN, BOTTOM = 0.25, 0.3
 WAVE, MEL, GAP = 0.6, 1.1, 0.12
 ROW_MOST, ROW_LEAST, ROWS_MOST = 0.32, 0.165, 13.0
 AXIS = 0.42  # below a heat map: ticks and label
-BAR_GAP, BAR = 0.1, 0.95
+BAR_GAP, BAR = 0.28, 0.85
 RIGHT, RIGHT_GAP, PANEL = 3.0, 0.85, 2.15
 LABEL_LIMIT = 16
 QUESTION_LIMIT, ANSWER_LINES = 110, 3
@@ -128,7 +128,7 @@ def draw(scene: Scene) -> Figure:
         _draw_colours(page, image, (left, y + 0.22, min(2.6, width), 0.11))
     right = WIDTH - MARGIN - RIGHT
     _draw_groups(page, scene, (right, above + 0.55, RIGHT, PANEL))
-    _draw_audio_by_layer(page, scene, (right, above + 0.55 + PANEL + 1.05, RIGHT, PANEL))
+    _draw_audio_by_layer(page, scene, (right, above + 0.55 + PANEL + 0.95, RIGHT, PANEL))
     return figure
 
 
@@ -240,7 +240,7 @@ def _draw_sound(page: _Page, scene: Scene, index: int, box: tuple[float, float, 
     for axes in (wave, mel_axes):
         axes.set_xlim(0, end)
         axes.tick_params(labelbottom=False)
-        _mark_times(axes, scene, clip.seconds, end)
+        _mark_times(axes, scene.answer.mata, clip.seconds, end)
     wave.set_yticks([])
     wave.spines["left"].set_visible(False)
     if index == 0:
@@ -248,7 +248,7 @@ def _draw_sound(page: _Page, scene: Scene, index: int, box: tuple[float, float, 
         mel_axes.set_ylabel("kHz")
     else:
         mel_axes.tick_params(labelleft=False)
-    if end - clip.seconds > 0.12 * end:
+    if (end - clip.seconds) / end * width > 0.65:
         middle = (clip.seconds + end) / 2
         mel_axes.text(middle, len(level) / 2, "silence", ha="center", va="center", color=plotting.GREY, fontsize=8.5)
 
@@ -260,11 +260,10 @@ def _envelope(samples: NDArray[np.float32], rate: int) -> tuple[Any, Any, Any]:
     return padded.min(axis=1), padded.max(axis=1), (np.arange(len(padded)) + 0.5) * step / rate
 
 
-def _mark_times(axes: Axes, scene: Scene, seconds: float, end: float) -> None:
+def _mark_times(axes: Axes, mata: Mata | None, seconds: float, end: float) -> None:
     """The silence behind a short clip, and the window that MATA acts on."""
     if end > seconds:
         axes.axvspan(seconds, end, facecolor="none", edgecolor="#C8C8C8", hatch="////", linewidth=0.0, zorder=0)
-    mata = scene.answer.mata
     if mata is not None and mata.alpha and mata.focus is not None:
         for edge in mata.focus:
             if 0 < edge < end:
@@ -316,7 +315,7 @@ def _draw_map(
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_visible(False)
-        _mark_times(axes, scene, clip.heard_seconds, clip.heard_seconds)
+        _mark_times(axes, answer.mata, clip.heard_seconds, clip.heard_seconds)
         if clip.heard_seconds > clip.seconds:
             axes.axvline(clip.seconds, color="white", linewidth=1.0, linestyle=":")
         _time_ticks(axes, width)
@@ -333,7 +332,9 @@ def _draw_map(
 def _time_ticks(axes: Axes, width: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, min(10, int(width / 0.65))), min_n_ticks=2))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(nbins=max(2, min(10, int(width / 0.6))), steps=[1, 2, 5, 10], min_n_ticks=2)
+    )
 
 
 def _draw_bars(page: _Page, answer: Answer, box: tuple[float, float, float, float], scene: Scene) -> None:
@@ -371,14 +372,14 @@ def _draw_groups(page: _Page, scene: Scene, box: tuple[float, float, float, floa
     attention = _attention(scene.answer)
     axes = page.axes(box)
     state = scene.maps[-1][0]
-    axes.set_title(f"Audio and text by layer, {state}", y=1.0, pad=38)
+    axes.set_title(f"Audio and text by layer, {state}", pad=38)
     stack_shares(axes, attention.layers, attention.by_layer(), attention.groups)
 
 
 def stack_shares(axes: Axes, layers: Sequence[int], shares: NDArray[Any], groups: Sequence[str]) -> None:
     """Shares [L, G] as areas over the layers, a legend above them in the order of the areas."""
     order = [name for name in GROUP_COLOURS if name in groups]
-    shown = [name for name in order if name == "audio" or np.nan_to_num(shares[:, groups.index(name)]).max() > 0]
+    shown = [name for name in order if name == "audio" or np.nan_to_num(shares[:, groups.index(name)]).max() > 0.001]
     base = np.zeros(len(layers))
     edges = np.concatenate(
         [[layers[0] - 0.5], np.repeat((np.array(layers[1:]) + layers[:-1]) / 2, 2), [layers[-1] + 0.5]]
@@ -399,16 +400,14 @@ def stack_shares(axes: Axes, layers: Sequence[int], shares: NDArray[Any], groups
     axes.set_ylabel("share of attention, %")
     axes.set_xlabel("layer", labelpad=1)
     _layer_ticks(axes)
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 0.985), ncol=3, handlelength=1.0, columnspacing=1.0, borderpad=0.2
-    )
+    _legend(axes, -(-len(shown) // 2))
 
 
 def _draw_audio_by_layer(page: _Page, scene: Scene, box: tuple[float, float, float, float]) -> None:
     """The audio's share by layer, with MATA off and on."""
     attention = _attention(scene.answer)
     axes = page.axes(box)
-    axes.set_title("Audio by layer, MATA off and on" if scene.without else "Audio by layer", pad=38)
+    axes.set_title("Audio by layer, MATA off and on" if scene.without else "Audio by layer", pad=24)
     lines = [] if scene.without is None else [_attention(scene.without)]
     off, on = (lines[0] if lines else None), attention
     tokens = sum(clip.tokens for clip in scene.answer.audio)
@@ -434,24 +433,36 @@ def audio_lines(
     """The audio's shares [L] over the layers, and what an even spread of attention over all positions would give."""
     for start, end in _runs(boosted):
         axes.axvspan(start - 0.5, end + 0.5, color=plotting.PALE, linewidth=0, zorder=0)
-    axes.axhline(100 * even, color=plotting.GREY, linewidth=1.0, linestyle=":", label="even spread")
-    most = 100 * even
-    alone = off is None or on is None
+    most = 0.0
+    alone = "attention" if off is None and not boosted else "MATA on"
     for shares, name, colour, style, marker in (
         (off, "MATA off", plotting.VERMILION, "--", "o"),
-        (on, "attention" if alone and off is None and not boosted else "MATA on", plotting.BLUE, "-", "s"),
+        (on, alone, plotting.BLUE, "-", "s"),
     ):
         if shares is not None:
             axes.plot(layers, 100 * shares, style, color=colour, marker=marker, markersize=3, linewidth=1.4, label=name)
             most = max(most, 100 * float(np.nan_to_num(shares).max()))
+    if 100 * even <= 1.5 * most:
+        axes.axhline(100 * even, color=plotting.GREY, linewidth=1.0, linestyle=":", label="even spread")
+        most = max(most, 100 * even)
+    else:  # it would press the lines together at the bottom
+        text = f"\u2191 an even spread: {100 * even:.0f} %"
+        axes.text(0.98, 0.985, text, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=plotting.GREY)
+        most *= 1.12
     axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
     axes.set_ylim(0, 1.08 * most or 1)
     axes.set_ylabel("share on the audio, %")
     axes.set_xlabel("layer (shaded: boosted)" if len(boosted) else "layer", labelpad=1)
     _layer_ticks(axes)
+    _legend(axes, 3)
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    """Above the axes, under their title."""
     axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 0.985), ncol=3, handlelength=1.6, columnspacing=1.0, borderpad=0.2
-    )
+        loc="lower left", bbox_to_anchor=(-0.02, 0.985), ncol=columns, handlelength=1.4, columnspacing=1.2,
+        borderpad=0.2,
+    )  # fmt: skip
 
 
 def _layer_ticks(axes: Axes) -> None:
