@@ -53,7 +53,7 @@ class Reader:
 
     def __init__(self, engine: _core.Engine, reading: Reading, acts_on: Sequence[int]) -> None:
         self.layers = readable_layers(engine, reading.layers)
-        self.averaged = self._averaged(engine, reading.average, acts_on)
+        self.averaged = self._averaged(engine, reading.average)
         self._heads = reading.heads
         self._n_head = engine.n_head
         self._acts_on = acts_on
@@ -118,17 +118,15 @@ class Reader:
             before, after = before.mean(axis=1, keepdims=True), after.mean(axis=1, keepdims=True)
         self._rows.append((before, after, time_before, time_after))
 
-    def _averaged(self, engine: _core.Engine, average: LayerSpec, acts_on: Sequence[int]) -> list[int]:
+    def _averaged(self, engine: _core.Engine, average: LayerSpec) -> list[int]:
         if average != "auto":
             chosen = readable_layers(engine, average)
             for layer in chosen:
                 if layer not in self.layers:
                     raise ValueError(f"layer {layer} is to be averaged but is not among the layers that are read")
             return chosen
-        for layers in (acts_on, Mata().resolve_layers(engine.n_layer)):
-            if chosen := [layer for layer in layers if layer in self.layers]:
-                return chosen
-        return self.layers
+        last_third = range(engine.n_layer * 2 // 3, engine.n_layer)
+        return [layer for layer in self.layers if layer in last_third] or self.layers
 
 
 def readable_layers(engine: _core.Engine, layers: LayerSpec) -> list[int]:

@@ -53,7 +53,7 @@ class Output:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--compare", is_flag=True, help="Answers and maps with MATA off and on, from one prefill.")
 @click.option("--summary", is_flag=True, help="The mean by layer over many clips: FILEs and folders of them.")
-@click.option("--average", metavar="LAYERS", help="Layers whose maps are averaged.  [default: those that MATA acts on]")
+@click.option("--average", metavar="LAYERS", help="Layers whose maps are averaged.  [default: auto, the last third]")
 @click.option("-v", "--verbose", is_flag=True, help="llama.cpp's log on standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors.")
 @click.version_option(__version__, prog_name="mata-listen", message="%(prog)s %(version)s")
