@@ -47,22 +47,26 @@ def main(folder: Path, fold: str, clips: int, layers: tuple[str, ...]) -> None:
     with (folder / "clips.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["fold"] == fold]
     hits = {choice: 0 for choice in layers}
+    hits_named = dict(hits)
     total = named = 0
     with AudioChat() as chat:
         for label in LABELS:
             for row in [row for row in rows if row["label"] == label][:clips]:
                 for start, clip in placed(folder / row["file"]):
                     total += 1
+                    right = False
                     for choice in layers:
                         chat.reset()
                         answer = chat.ask(clip, "What sound is this?", max_tokens=8, attention=Reading(average=choice))
                         assert answer.attention is not None
                         peak = answer.attention.clips[0].peak(0)
-                        hits[choice] += start - 0.1 <= peak <= start + SOUND + 0.1
-                    named += answer.text.strip() == NAMES[label]
+                        hit = start - 0.1 <= peak <= start + SOUND + 0.1
+                        right = answer.text.strip() == NAMES[label]
+                        hits[choice] += hit
+                        hits_named[choice] += hit and right
+                    named += right
     for choice, count in hits.items():
-        click.echo(f"layers {choice:6} {count}/{total}")
-    click.echo(f"named right {named}/{total}")
+        click.echo(f"layers {choice:6} {count}/{total}, of those named right {hits_named[choice]}/{named}")
 
 
 if __name__ == "__main__":

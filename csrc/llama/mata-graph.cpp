@@ -220,7 +220,9 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
     }
     const bool per_head = boosts && (plan.scale || plan.abs);
     if (sinks && (per_head || reads)) {
-        plan.state->fail("attention sinks with flash attention: turn flash attention off, or use mode \"add\"");
+        plan.state->fail(reads
+            ? "attention cannot be read beside attention sinks with flash attention: turn flash attention off"
+            : "attention sinks with flash attention: turn flash attention off, or use mode \"add\"");
         return stock;
     }
 

@@ -232,24 +232,26 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
 
 namespace {
 
-// Where a cell's weight goes.
-struct cell_target {
+// Neighbouring cells that hold neighbouring positions of one group.
+struct cell_run {
     int32_t   cell;
+    int32_t   n;
     llama_pos pos;
     int32_t   group;    // -1: none
-    int32_t   time;     // index among the positions of group 0, or -1
+    int32_t   time;     // index of the first among the positions of group 0, or -1
 };
 
 // The cells of a sequence in one cache. Looked up once for all layers and heads.
 struct cell_maps {
     const mata_state & state;
-    std::map<std::pair<llama_seq_id, bool>, std::vector<cell_target>> known;
+    std::map<std::pair<llama_seq_id, bool>, std::vector<cell_run>> known;
 
-    const std::vector<cell_target> & of(llama_seq_id seq, bool swa, int64_t n_kv) {
+    const std::vector<cell_run> & of(llama_seq_id seq, bool swa, int64_t n_kv) {
         const auto [it, fresh] = known.try_emplace({ seq, swa });
         if (!fresh) {
             return it->second;
         }
+        auto       & runs   = it->second;
         const auto & groups = state.readouts.at(seq).groups;
         const auto & cells  = (swa ? state.kv_swa : state.kv_base)->get_cells(seq);
         const int64_t n     = std::min<int64_t>(n_kv, cells.used_max_p1());
@@ -257,21 +259,48 @@ struct cell_maps {
             if (cells.is_empty(j) || !cells.seq_has(j, seq)) {
                 continue;
             }
-            cell_target target { (int32_t) j, cells.pos_get(j), -1, -1 };
+            cell_run run { (int32_t) j, 1, cells.pos_get(j), -1, -1 };
             int32_t time = 0;
             for (const auto & g : groups) {
-                if (target.pos >= g.p0 && target.pos < g.p1) {
-                    target.group = g.group;
-                    target.time  = g.group == 0 ? time + target.pos - g.p0 : -1;
+                if (run.pos >= g.p0 && run.pos < g.p1) {
+                    run.group = g.group;
+                    run.time  = g.group == 0 ? time + run.pos - g.p0 : -1;
                     break;
                 }
                 time += g.group == 0 ? g.p1 - g.p0 : 0;
             }
-            it->second.push_back(target);
+            if (!runs.empty()) {
+                cell_run & last = runs.back();
+                const bool in_time = run.time < 0 ? last.time < 0 : last.time >= 0 && run.time == last.time + last.n;
+                if (last.cell + last.n == run.cell && last.pos + last.n == run.pos && last.group == run.group && in_time) {
+                    last.n++;
+                    continue;
+                }
+            }
+            runs.push_back(run);
         }
-        return it->second;
+        return runs;
     }
 };
+
+// In eight lanes, which a compiler may add at once.
+static float sum_of(const float * x, int32_t n) {
+    float lanes[8] = {};
+    int32_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (int32_t l = 0; l < 8; ++l) {
+            lanes[l] += x[i + l];
+        }
+    }
+    float sum = 0.0f;
+    for (; i < n; ++i) {
+        sum += x[i];
+    }
+    for (const float lane : lanes) {
+        sum += lane;
+    }
+    return sum;
+}
 
 // The weights of one row: a run of n_kv for each head.
 struct head_rows {
@@ -293,22 +322,23 @@ struct head_rows {
 
 } // namespace
 
-static void copy_rows(mata_row & row, const std::vector<cell_target> & cells, const head_rows & heads) {
+static void copy_rows(mata_row & row, const std::vector<cell_run> & cells, const head_rows & heads) {
     const int32_t n_cols = row.n_cols;
     auto & dst = (heads.kept.after ? row.after : row.before)[heads.kept.il];
     dst.assign((size_t) heads.n_head()*n_cols, 0.0f);
     for (int64_t h = 0; h < heads.n_head(); ++h) {
         const float * src = heads.of(h);
         for (const auto & c : cells) {
-            if (c.pos >= 0 && c.pos < n_cols) {
-                dst[h*n_cols + c.pos] = src[c.cell];
+            const int32_t n = std::min(c.n, n_cols - c.pos);
+            if (c.pos >= 0 && n > 0) {
+                std::copy_n(src + c.cell, n, dst.begin() + h*n_cols + c.pos);
             }
         }
     }
 }
 
 // A layer that is not boosted counts as it is also after the boost.
-static void add_sums(mata_row & row, const mata_readout & readout, const std::vector<cell_target> & cells,
+static void add_sums(mata_row & row, const mata_readout & readout, const std::vector<cell_run> & cells,
         const head_rows & heads, bool boosted) {
     const int32_t n_groups = readout.n_groups;
     const int64_t n_head   = std::min<int64_t>(heads.n_head(), readout.n_head);
@@ -325,9 +355,9 @@ static void add_sums(mata_row & row, const mata_readout & readout, const std::ve
             if (c.group < 0) {
                 continue;
             }
-            dst[c.group] += src[c.cell];
-            if (timed && c.time >= 0) {
-                time[c.time] += share*src[c.cell];
+            dst[c.group] += sum_of(src + c.cell, c.n);
+            for (int32_t i = 0; timed && c.time >= 0 && i < c.n; ++i) {
+                time[c.time + i] += share*src[c.cell + i];
             }
         }
     }
