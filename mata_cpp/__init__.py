@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .answer import Answer, Choice, Clip, Piece, Timings, Usage
+    from .attention import Attention, ClipAttention, Reading
     from .audio import Audio, decode_audio
     from .chat import AudioChat
     from .errors import AudioError, CancelledError, ContextFullError, MataError, ModelError
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "answer": ("Answer", "Choice", "Clip", "Piece", "Timings", "Usage"),
+    "attention": ("Attention", "ClipAttention", "Reading"),
     "audio": ("Audio", "decode_audio"),
     "chat": ("AudioChat",),
     "errors": ("AudioError", "CancelledError", "ContextFullError", "MataError", "ModelError"),
@@ -33,17 +35,20 @@ _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names
 __all__ = [
     "KEEP",
     "Answer",
+    "Attention",
     "Audio",
     "AudioChat",
     "AudioError",
     "CancelledError",
     "Choice",
     "Clip",
+    "ClipAttention",
     "ContextFullError",
     "Mata",
     "MataError",
     "ModelError",
     "Piece",
+    "Reading",
     "Session",
     "Timings",
     "Usage",

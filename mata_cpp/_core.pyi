@@ -102,6 +102,7 @@ class Engine:
     eos_token: str
     add_bos: bool
     mata_refusal: str  # "" or why MATA cannot work with this model and context
+    attention_layers: list[int]  # layers whose attention can be read: all but those of another kind in hybrid models
     def metadata(self) -> dict[str, str]: ...
     def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]: ...
     def token_bytes(self, token: int, *, special: bool = False) -> bytes: ...
@@ -187,6 +188,26 @@ class Session:
 
     def attention(self) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """layer -> (before, after), each [n_rows, n_head, n_past]: softmax over positions, columns in order of position."""
+
+    def set_attention_sums(
+        self, layers: Sequence[int], groups: Sequence[tuple[int, int, int]], time_layers: Sequence[int]
+    ) -> None:
+        """As set_attention_readout, but only sums are kept of each row: a small thing also for a long context.
+
+        groups: (start, end, number) in positions; a position belongs to the first range that holds it, or to
+        no group.  time_layers: of the layers, those whose weights on the positions of group 0 are averaged.
+        Raises ValueError (a layer without attention, layers with different numbers of heads, a bad range).
+        """
+
+    def attention_sums(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """(before, after, time before, time after) of the rows of the last feed that predict.
+
+        The first two are [n_rows, n_layers, n_head, n_groups], layers ascending; the others [n_rows, n_time]:
+        the mean over heads and time_layers on each position of group 0, in the order of groups.
+        Raises ValueError when no sums are kept.
+        """
 
     def close(self) -> None: ...
     @property

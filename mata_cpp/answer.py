@@ -9,6 +9,7 @@ from .audio import Audio
 from .mata import Mata
 
 if TYPE_CHECKING:
+    from .attention import Attention
     from .encoder import Heard
 
 
@@ -75,7 +76,7 @@ class Answer:
     """finish_reason: "stop" (the model ended, or a stop string came), "length" or "cancelled".
 
     mata is the setting that was on, or None; layers are the layers it acted on.  audio holds every
-    clip of the conversation so far, oldest first.
+    clip of the conversation so far, oldest first.  attention is where it listened, if that was asked for.
     """
 
     text: str
@@ -85,15 +86,17 @@ class Answer:
     timings: Timings
     mata: Mata | None
     layers: tuple[int, ...] = ()
+    attention: Attention | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON; "attention" is among them if it was asked for."""
         return {
             "answer": self.text,
             "finish_reason": self.finish_reason,
             **_common(self.audio, self.mata, self.layers),
             "usage": asdict(self.usage),
             "timings": asdict(self.timings),
+            **({} if self.attention is None else {"attention": self.attention.to_dict()}),
         }
 
     def __str__(self) -> str:
@@ -106,6 +109,7 @@ class Choice:
 
     logprobs[i] is the natural logarithm of the probability that the model's whole answer is option i:
     the sum over its tokens and the end of the turn.  tokens[i] counts them, for those who want a mean.
+    attention[i] is where the model listened while option i was scored, if that was asked for.
     """
 
     text: str
@@ -118,6 +122,7 @@ class Choice:
     timings: Timings
     mata: Mata | None
     layers: tuple[int, ...] = field(default=())
+    attention: list[Attention] | None = field(default=None, repr=False)
 
     @property
     def probabilities(self) -> list[float]:
@@ -140,6 +145,7 @@ class Choice:
             **_common(self.audio, self.mata, self.layers),
             "usage": asdict(self.usage),
             "timings": asdict(self.timings),
+            **({} if self.attention is None else {"attention": [one.to_dict() for one in self.attention]}),
         }
 
     def __str__(self) -> str:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import catalogue, checks, loader
 from .answer import Answer, Choice, Clip, Piece
+from .attention import Reading
 from .audio import Audio
 from .encoder import AudioEncoder
 from .errors import MataError
 from .generate import check_max_tokens, check_stop
 from .mata import Mata
 from .prompt import Message, PromptBuilder
+from .reading import Reader
 from .session import Session, check_mata
 from .talk import Request, Talk
 
@@ -161,12 +163,15 @@ class AudioChat:
         presence_penalty: float = 0.0,
         seed: int | None = None,
         grammar: str = "",
+        attention: bool | Reading = False,
     ) -> Iterator[Piece]:
         """Like ask, piece by piece; the last piece carries the Answer as ``.answer``.
 
         The clips are decoded at once, the rest happens while iterating.  temperature 0 is greedy.
-        seed None: the chat's.  grammar: GBNF.  An interrupt, or closing the iterator, keeps what was
-        said so far as the answer.  Raises AudioError, ContextFullError, ModelError, ValueError.
+        seed None: the chat's.  grammar: GBNF.  attention: True, or a Reading, to have ``answer.attention``
+        tell where the answer listened; MataError where that cannot be read.  An interrupt, or closing
+        the iterator, keeps what was said so far as the answer.  Raises AudioError, ContextFullError,
+        ModelError, ValueError.
         """
         sampling = {
             "temperature": temperature,
@@ -180,7 +185,10 @@ class AudioChat:
             "grammar": grammar,
         }
         sampling = checks.sampling(sampling)
-        request = self._request(audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling)
+        reading = self._reading(attention)
+        request = self._request(
+            audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling, reading
+        )
         return self._talk.answer(request, self._talk.sampler(request))
 
     def compare(
@@ -192,6 +200,7 @@ class AudioChat:
         max_tokens: int = 256,
         stop: Sequence[str] | str | None = None,
         seed: int | None = None,
+        attention: bool | Reading = False,
         **sampling: Any,
     ) -> tuple[Answer, Answer]:
         """(answer with MATA, answer without), from one prefill; the conversation goes on with the first.
@@ -201,16 +210,29 @@ class AudioChat:
         if self.mata is None:
             raise ValueError("there is nothing to compare: MATA is off")
         sampling = checks.sampling({**sampling, "seed": self._seed if seed is None else seed})
-        request = self._request(audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling)
+        reading = self._reading(attention)
+        request = self._request(
+            audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling, reading
+        )
         return self._talk.compare(request)
 
-    def choose(self, audio: AudioLike, question: str, options: Sequence[str], *, system: str | None = None) -> Choice:
+    def choose(
+        self,
+        audio: AudioLike,
+        question: str,
+        options: Sequence[str],
+        *,
+        system: str | None = None,
+        attention: bool | Reading = False,
+    ) -> Choice:
         """The option that the model gives the highest likelihood as its whole answer.
 
         The question is asked in the conversation so far but not added to it.  audio may be None.
+        attention: as in stream; the Choice's is a list, one for each option.
         Raises CancelledError, and what stream raises.
         """
-        return self._talk.choose(self._request(audio, question, system), options)
+        reading = self._reading(attention)
+        return self._talk.choose(self._request(audio, question, system, reading=reading), options)
 
     def encode(self, audio: AudioLike) -> list[Clip]:
         """Decode and encode clips ahead of a question, which then finds them ready.
@@ -273,6 +295,7 @@ class AudioChat:
         max_tokens: int = 1,
         stop: tuple[str, ...] = (),
         sampling: dict[str, Any] | None = None,
+        reading: Reading | None = None,
     ) -> Request:
         """Checks the question and decodes the clips.  Raises AudioError, MataError, ValueError."""
         self._check_open()
@@ -284,7 +307,15 @@ class AudioChat:
             raise ValueError("the question must be a text that is not empty")
         checks.text(question, "the question")
         chosen = self.system if system is None else checks.text(system, "the system message")
-        return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {})
+        return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {}, reading)
+
+    def _reading(self, attention: bool | Reading) -> Reading | None:
+        """Checked against the model before anything is computed.  Raises MataError, ValueError."""
+        reading = Reading.of(attention)
+        if reading is not None:
+            self._check_open()
+            Reader(self._engine, reading, ())
+        return reading
 
 
 def as_clips(audio: AudioLike) -> list[Audio]:

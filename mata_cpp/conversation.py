@@ -18,6 +18,7 @@ from .errors import AudioError, ContextFullError, ModelError
 from .generate import Generation
 from .mata import Mata
 from .prompt import Message, PromptBuilder, Unit
+from .reading import Parts
 from .session import Session
 
 MIN_ANSWER = 1
@@ -31,6 +32,7 @@ class Plan:
     rendered: str
     keep: int
     new: list[Unit]
+    messages: Sequence[Message] = ()
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,12 @@ class Conversation:
         if self._text is not None and rendered.startswith(self._text):
             new = self._pending + self._prompts.units(rendered[len(self._text) :], start=False)
             if new and not isinstance(new[-1], Audio):
-                return Plan(rendered, len(self._fed), new)
+                return Plan(rendered, len(self._fed), new, messages)
         units = self._prompts.units(rendered)
         if not units or isinstance(units[-1], Audio):
             raise ModelError("the model's chat template ends with the audio: there is no text to answer to")
-        keep = 0
-        for old, unit in zip(self._fed, units[:-1], strict=False):
-            if not _same(old, unit):
-                break
-            keep += 1
-        return Plan(rendered, keep, units[keep:])
+        keep = _common(self._fed, units[:-1])
+        return Plan(rendered, keep, units[keep:], messages)
 
     def check_length(self, clip: Audio) -> None:
         """Raises ContextFullError for a clip that no empty context could hold, before it is encoded."""
@@ -129,11 +127,19 @@ class Conversation:
                 seconds += self.encode(unit, check).embedding.encode_s
         return seconds
 
-    def prefill(self, plan: Plan, mata: Mata | None, *, check: Callable[[], None]) -> Prefill:
+    def prefill(
+        self,
+        plan: Plan,
+        mata: Mata | None,
+        *,
+        check: Callable[[], None],
+        before_last: Callable[[Session, Parts], None] | None = None,
+    ) -> Prefill:
         """Bring the cache to the planned state, logits ready under mata.
 
         check is called between pieces of work and may raise.  ContextFullError comes before anything
-        is changed; a stop in the middle leaves a cache that the next plan can build on.
+        is changed; a stop in the middle leaves a cache that the next plan can build on.  before_last
+        is called when only the last run of tokens, whose last row predicts, is still to be fed.
         """
         encode_s = self._encode(plan, check)
         started = time.perf_counter()
@@ -146,7 +152,10 @@ class Conversation:
         runs = _runs(plan.new)
         for number, run in enumerate(runs):
             check()
-            session.append([run], markers=True, final=number == len(runs) - 1)
+            last = number == len(runs) - 1
+            if last and before_last is not None:
+                before_last(session, self._parts(plan, run))
+            session.append([run], markers=True, final=last)
             for unit in run if isinstance(run, list) else [run]:
                 self._fed.append(unit)
             self._note_ends(session, run)
@@ -184,6 +193,25 @@ class Conversation:
         self._forget_cache()
 
     # -------------------------------------------------------------------------------------------
+
+    def _parts(self, plan: Plan, run: list[int] | Audio) -> Parts:
+        """Where the parts of the prompt lie, with the last run about to be fed.
+
+        Told from the template's texts around the first question and this one.  Tokens are compared with what was
+        fed, as earlier answers were sampled and not tokenised, and a token may reach over a part's border.
+        """
+        assert not isinstance(run, Audio)
+        units = [*self._fed, *run]
+        first = self._ends[-1] if self._ends else 0
+        ends = [0, *self._ends, *range(first + 1, first + len(run) + 1)]
+        questions = [i for i, message in enumerate(plan.messages) if message.role == "user"]
+        head, tail = (self._prompts.text_before(plan.messages, i) for i in (questions[0], questions[-1]))
+        n_head = _common(units, self._prompts.units(head)) if plan.rendered.startswith(head) else 0
+        n_turn = len(units) - n_head
+        if len(questions) > 1 and plan.rendered.startswith(tail):
+            turn = self._prompts.units(plan.rendered[len(tail) :], start=False)
+            n_turn = min(n_turn, _common(units[::-1], turn[::-1]))
+        return Parts(ends[n_head], ends[len(units) - n_turn], ends[-1])
 
     def _forget_cache(self) -> None:
         self._fed, self._ends = [], []
@@ -249,6 +277,16 @@ def _same(a: Unit, b: Unit) -> bool:
     if isinstance(a, Audio) or isinstance(b, Audio):
         return isinstance(a, Audio) and isinstance(b, Audio) and a.content_id == b.content_id
     return a == b
+
+
+def _common(a: Sequence[Unit], b: Sequence[Unit]) -> int:
+    """How many units are the same from the start."""
+    count = 0
+    for one, other in zip(a, b, strict=False):
+        if not _same(one, other):
+            break
+        count += 1
+    return count
 
 
 def _runs(units: Sequence[Unit]) -> list[list[int] | Audio]:

@@ -43,7 +43,8 @@ class Generation:
 
     Pieces never end within a character or within a stop string.  Afterwards finish_reason is "stop",
     "length" (max_tokens, or the context is full) or "cancelled"; text is all pieces together.
-    cancelled() is asked before every token.  tokens are the sampled ones without the end of turn;
+    cancelled() is asked before every token; on_token() is called for each one that counts, while the last
+    feed is still that of the row that predicted it.  tokens are the sampled ones without the end of turn;
     unfed is the last of them if the engine has not computed it.  raw_text also holds what a stop
     string cut off.
     """
@@ -58,12 +59,14 @@ class Generation:
         stop: Sequence[str] = (),
         cancelled: Callable[[], bool] | None = None,
         repeat_limit: int = REPEAT_LIMIT,
+        on_token: Callable[[], None] | None = None,
     ) -> None:
         self._stop = check_stop(stop)
         self._engine, self._session, self._sampler = engine, session, sampler
         self._max_tokens, self._repeat_limit = check_max_tokens(max_tokens), repeat_limit
         self._start = session.n_past
         self._cancelled = cancelled or (lambda: False)
+        self._on_token = on_token or (lambda: None)
         self.tokens: list[int] = []
         self.text = ""
         self.raw_text = ""
@@ -119,6 +122,7 @@ class Generation:
                 self.finish_reason = "stop"
                 return
             repeats = repeats + 1 if self.tokens and token == self.tokens[-1] else 1
+            self._on_token()
             self.tokens.append(token)
             yield token
             if repeats >= self._repeat_limit:

@@ -146,6 +146,12 @@ class PromptBuilder:
             return AnswerFrame("", "")
         return AnswerFrame(done[len(prompt) : at], done[at + len(answer) :])
 
+    def text_before(self, messages: Sequence[Message], index: int) -> str:
+        """The rendered text up to the content of messages[index]; "" where the template puts that elsewhere."""
+        mark = f"MATA{self._nonce}Q"
+        text = self.render([*messages[:index], Message(messages[index].role, mark)])
+        return text[: max(0, text.find(mark))]
+
     def forget(self) -> None:
         """Drop the clips and texts that past markers stand for."""
         self._clips.clear()

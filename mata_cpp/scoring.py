@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,11 +59,17 @@ def end_token(engine: Engine, frame: AnswerFrame) -> int | None:
     return None
 
 
-def score_options(engine: Engine, session: Session, rows: Sequence[list[int]], end: int | None) -> list[float]:
+def score_options(
+    engine: Engine,
+    session: Session,
+    rows: Sequence[list[int]],
+    end: int | None,
+    observe: Callable[[Session], None] | None = None,
+) -> list[float]:
     """log P(tokens, end of turn | session) of each row, natural logarithm.
 
     session must have logits; it is left as it was.  The rows are decoded in forks of it, many in
-    one batch.  Raises ContextFullError.
+    one batch; observe gets each fork after that.  Raises ContextFullError.
     """
     first = log_softmax(session.logits())
     scores: list[float] = []
@@ -77,6 +83,8 @@ def score_options(engine: Engine, session: Session, rows: Sequence[list[int]], e
                 followers = tokens[1:] + ([] if end is None else [end])
                 steps = sum(float(after[i, token]) for i, token in enumerate(followers))
                 scores.append(float(first[tokens[0]]) + steps)
+                if observe is not None:
+                    observe(fork)
         finally:
             for fork in forks:
                 fork.close()

@@ -14,7 +14,7 @@ from .answer import Clip
 from .audio import Audio
 from .encoder import AudioEncoder
 from .errors import ContextFullError, MataError
-from .mata import Mata
+from .mata import LayerSpec, Mata
 
 if TYPE_CHECKING:
     from . import _core
@@ -74,6 +74,7 @@ class Session:
         self._clips: list[Clip] = []
         self._last_token: int | None = None
         self._state: tuple[Mata | None, int] = (None, 0)
+        self._read: Callable[[_core.Session], None] | None = None
 
     # What is in it ---------------------------------------------------------------------------
 
@@ -166,13 +167,44 @@ class Session:
         """[n_vocab] after the last fed token.  Raises ValueError when the last thing fed was a clip."""
         return self._core.logits()
 
+    # Attention -------------------------------------------------------------------------------
+
+    def read_attention(self, layers: LayerSpec | None = ":") -> None:
+        """Keep the attention of these layers (as in Mata) from the next feed on; None stops it.
+
+        Raises ValueError for layers that do not exist or have no attention, MataError where none can be read.
+        """
+        if layers is None:
+            self.read_with(None)
+            return
+        from .reading import readable_layers
+
+        chosen = readable_layers(self._engine, layers)
+        self.read_with(lambda core: core.set_attention_readout(chosen))
+
+    def attention(self) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """layer -> (before, after) MATA's boost, each [n_rows, n_head, n_past]: softmax weights over all positions.
+
+        n_rows is 1: the row of the last fed token, which predicts the next.  Columns are positions;
+        ``audio_spans`` says which are audio.  {} when nothing is read or nothing was fed since.
+        """
+        return self._core.attention()
+
+    def read_with(self, switch: Callable[[_core.Session], None] | None) -> None:
+        """Let switch turn a kind of reading on in this session, and in its forks to come; None: read nothing."""
+        if switch is not None:
+            switch(self._core)
+        elif self._read is not None:
+            self._core.set_attention_readout(None)
+        self._read = switch
+
     # Branching -------------------------------------------------------------------------------
 
     def fork(self, mata: Mata | Keep | None = KEEP) -> Session:
         """A session that shares the KV cache up to here.
 
         With a setting given, the last token is computed again under it; everything before it is the
-        same for every setting.
+        same for every setting.  A session whose attention is read has forks whose attention is read.
         """
         setting = self._mata if isinstance(mata, Keep) else mata
         check_mata(self._engine, setting)
@@ -183,7 +215,9 @@ class Session:
         twin._clips = list(self._clips)
         twin._last_token = self._last_token
         twin._state = self._state
+        twin._read = None
         try:
+            twin.read_with(self._read)
             twin._switch(on=True)
             if not isinstance(mata, Keep) and self._last_token is not None:
                 twin._core.truncate(self.n_past - 1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import loader, scoring, stderr
 from .answer import Answer, Choice, Clip, Piece, Timings, Usage
+from .attention import Reading
 from .audio import Audio
 from .conversation import Conversation, Prefill
 from .encoder import AudioEncoder
@@ -20,6 +21,7 @@ from .errors import CancelledError, MataError, ModelError
 from .generate import Generation
 from .mata import Mata
 from .prompt import Message, PromptBuilder
+from .reading import Reader
 from .session import Session, check_mata
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Request:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     sampling: dict[str, Any] = field(default_factory=dict)
+    reading: Reading | None = None
 
 
 class Talk:
@@ -103,37 +106,40 @@ class Talk:
         with self.turn():
             started = time.perf_counter()
             messages = self._messages(request)
-            try:
-                prefill = self._prefill(messages)
-            except CancelledError:
-                yield Piece("", self._nothing())
-                return
-            generation = self._generation(request, self.conversation.session, sampler)
-            try:
-                for text in generation:
-                    yield Piece(text)
-            finally:
-                self._record(messages, generation)
-            yield Piece("", self._result(generation, prefill, started, self.mata))
+            with self._reader(request) as reader:
+                try:
+                    prefill = self._prefill(messages, reader)
+                except CancelledError:
+                    yield Piece("", self._nothing())
+                    return
+                generation = self._generation(request, self.conversation.session, sampler, reader)
+                try:
+                    for text in generation:
+                        yield Piece(text)
+                finally:
+                    self._record(messages, generation)
+                yield Piece("", self._result(generation, prefill, started, self.mata, reader))
 
     def compare(self, request: Request) -> tuple[Answer, Answer]:
         """(with MATA, without) from one prefill; the conversation goes on with the first."""
         with self.turn():
             started = time.perf_counter()
             messages = self._messages(request)
-            prefill = self._prefill(messages)
-            session = self.conversation.session
-            with session.fork(mata=None) as twin:
-                generation = self._generation(request, session, self.sampler(request))
-                try:
+            with self._reader(request) as reader:
+                prefill = self._prefill(messages, reader)
+                session = self.conversation.session
+                with session.fork(mata=None) as twin:
+                    generation = self._generation(request, session, self.sampler(request), reader)
+                    try:
+                        _exhaust(generation)
+                    finally:
+                        self._record(messages, generation)
+                    boosted = self._result(generation, prefill, started, self.mata, reader)
+                    started = time.perf_counter() - prefill.encode_s - prefill.prefill_s
+                    reader = None if reader is None else reader.twin(twin)
+                    generation = self._generation(request, twin, self.sampler(request), reader)
                     _exhaust(generation)
-                finally:
-                    self._record(messages, generation)
-                boosted = self._result(generation, prefill, started, self.mata)
-                started = time.perf_counter() - prefill.encode_s - prefill.prefill_s
-                generation = self._generation(request, twin, self.sampler(request))
-                _exhaust(generation)
-                return boosted, self._result(generation, prefill, started, None)
+                    return boosted, self._result(generation, prefill, started, None, reader)
 
     def choose(self, request: Request, options: Sequence[str]) -> Choice:
         """Score options as answers to request, which is not added to the conversation."""
@@ -141,13 +147,23 @@ class Talk:
         with self.turn():
             started = time.perf_counter()
             messages = self._messages(request)
-            prefill = self._prefill(messages)
-            frame = self._prompts.answer_frame(messages)
-            rows = scoring.option_tokens(self._engine, frame, texts)
-            end = scoring.end_token(self._engine, frame)
-            first_token_s = time.perf_counter() - started
-            session = self.conversation.session
-            logprobs = scoring.score_options(self._engine, session, rows, end)
+            with self._reader(request) as reader:
+                prefill = self._prefill(messages, reader)
+                frame = self._prompts.answer_frame(messages)
+                rows = scoring.option_tokens(self._engine, frame, texts)
+                end = scoring.end_token(self._engine, frame)
+                first_token_s = time.perf_counter() - started
+                session = self.conversation.session
+                readers: list[Reader] = []
+
+                def observe(fork: Session) -> None:
+                    assert reader is not None
+                    twin = reader.twin(session, self._acts_on)
+                    twin.take()
+                    twin.take_all(fork)
+                    readers.append(twin)
+
+                logprobs = scoring.score_options(self._engine, session, rows, end, None if reader is None else observe)
             counts = [len(row) + (end is not None) for row in rows]
             index = int(np.argmax(logprobs))
             return Choice(
@@ -161,6 +177,9 @@ class Talk:
                 timings=Timings(self._load_s, prefill.encode_s, prefill.prefill_s, first_token_s, 0.0),
                 mata=self.mata,
                 layers=self.layers,
+                attention=None
+                if reader is None
+                else [one.report(self._texts(row)) for one, row in zip(readers, rows, strict=True)],
             )
 
     def encode(self, clips: Sequence[Audio]) -> list[Clip]:
@@ -206,12 +225,33 @@ class Talk:
     def _messages(self, request: Request) -> list[Message]:
         return self.conversation.proposed(request.question, request.clips, request.system)
 
-    def _prefill(self, messages: list[Message]) -> Prefill:
+    @contextmanager
+    def _reader(self, request: Request) -> Iterator[Reader | None]:
+        """A reader of this turn's attention if it is asked for; nothing is read afterwards."""
+        if request.reading is None:
+            yield None
+            return
+        reader = Reader(self._engine, request.reading, self._acts_on)
+        try:
+            yield reader
+        finally:
+            if not self._engine.closed:
+                reader.stop()
+
+    @property
+    def _acts_on(self) -> tuple[int, ...]:
+        return self.layers if self.mata is not None and self.mata.alpha else ()
+
+    def _texts(self, tokens: Sequence[int]) -> list[str]:
+        return [self._engine.token_bytes(token, special=True).decode("utf-8", "replace") for token in tokens]
+
+    def _prefill(self, messages: list[Message], reader: Reader | None = None) -> Prefill:
         """Logits for the first token, under the present setting."""
         if self.mata is not None:
             self.mata.check_focus([self._encoder.audible_seconds(c) for message in messages for c in message.clips])
         plan = self.conversation.plan(messages)
-        prefill = self.conversation.prefill(plan, self.mata, check=self._check)
+        begin = None if reader is None else reader.start
+        prefill = self.conversation.prefill(plan, self.mata, check=self._check, before_last=begin)
         if np.isnan(self.conversation.session.logits()).any():
             self.conversation.drop_cache()
             fault = "the model computed NaN: its file or the GPU backend is at fault; try n_gpu_layers=0"
@@ -222,7 +262,7 @@ class Talk:
         if self._cancelled:
             raise CancelledError("cancelled")
 
-    def _generation(self, request: Request, session: Session, sampler: Any) -> Generation:
+    def _generation(self, request: Request, session: Session, sampler: Any, reader: Reader | None = None) -> Generation:
         return Generation(
             self._engine,
             session,
@@ -230,6 +270,7 @@ class Talk:
             max_tokens=request.max_tokens,
             stop=request.stop,
             cancelled=lambda: self._cancelled,
+            on_token=None if reader is None else reader.take,
         )
 
     def _record(self, messages: list[Message], generation: Generation) -> None:
@@ -239,7 +280,14 @@ class Talk:
         if generation.text or generation.finish_reason != "cancelled":
             self.conversation.messages = [*messages, Message("assistant", generation.text)]
 
-    def _result(self, generation: Generation, prefill: Prefill, started: float, mata: Mata | None) -> Answer:
+    def _result(
+        self,
+        generation: Generation,
+        prefill: Prefill,
+        started: float,
+        mata: Mata | None,
+        reader: Reader | None = None,
+    ) -> Answer:
         first = generation.first_token_at or time.perf_counter()
         return Answer(
             text=generation.text,
@@ -255,6 +303,7 @@ class Talk:
             ),
             mata=mata,
             layers=self.layers if mata is not None else (),
+            attention=None if reader is None else reader.report(self._texts(generation.tokens)),
         )
 
     def _nothing(self) -> Answer:

@@ -76,6 +76,8 @@ class Engine:
         self.bos_token, self.eos_token = "<|bos|>", "<|im_end|>"
         self.add_bos = False
         self.mata_refusal = ""
+        self.n_head = 4
+        self.attention_layers = list(range(self.n_layer))
         self.closed = False
         self.encoded = 0
         self.truncates = True
@@ -142,6 +144,8 @@ class Session:
         self.closed = False
         self.calls = []
         self._logits = None
+        self._rows = []  # positions of the rows of the last feed that predict
+        self.reading = None
         self._cancel = threading.Event()
 
     @property
@@ -162,6 +166,7 @@ class Session:
         self._room(len(tokens))
         self.calls.append((list(tokens), self.mata))
         rows = []
+        self._rows = list(range(self.n_past, self.n_past + len(tokens)))[0 if all_logits else -1 :]
         for token in tokens:
             self.items.append(token)
             rows.append(self._predict())
@@ -223,9 +228,65 @@ class Session:
         twin.items, twin.mata, twin._logits = list(self.items), self.mata, self._logits
         return twin
 
+    # The weights that the fake gives: position p of n weighs 1, or 3 for an audio position in a boosted layer; head h
+    # of layer l gives (l + h) times that to the first position too.
+
+    def _weights(self, layer, head, row, after):
+        alpha, spans = (self.mata[1], self.mata[2]) if self.mata and after else ([0] * self.engine.n_layer, ())
+        weights = np.ones(row + 1)
+        for start, end, _ in spans:
+            weights[start:end] += 2 * (alpha[layer] != 0)
+        weights[0] += layer + head
+        return weights / weights.sum()
+
+    def set_attention_readout(self, layers):
+        self.reading = layers and ("rows", list(layers))
+        self._rows = []
+
+    def attention(self):
+        if not self.reading or not self._rows:
+            return {}
+        kind, layers = self.reading
+        assert kind == "rows"
+
+        def rows(layer, after):
+            out = np.zeros((len(self._rows), self.engine.n_head, self.n_past), np.float32)
+            for r, row in enumerate(self._rows):
+                for head in range(self.engine.n_head):
+                    out[r, head, : row + 1] = self._weights(layer, head, row, after)
+            return out
+
+        return {layer: (rows(layer, False), rows(layer, True)) for layer in layers}
+
+    def set_attention_sums(self, layers, groups, time_layers):
+        assert set(time_layers) <= set(layers) <= set(self.engine.attention_layers)
+        self.reading = ("sums", sorted(layers), list(groups), list(time_layers))
+        self._rows = []
+
+    def attention_sums(self):
+        _, layers, groups, time_layers = self.reading
+        n_groups = 1 + max(group for _, _, group in groups)
+        listened = [p for start, end, group in groups if group == 0 for p in range(start, end)]
+        n_head = self.engine.n_head
+        sums = np.zeros((2, len(self._rows), len(layers), n_head, n_groups), np.float32)
+        time = np.zeros((2, len(self._rows), len(listened)), np.float32)
+        for after in (0, 1):
+            for r, row in enumerate(self._rows):
+                for i, layer in enumerate(layers):
+                    for head in range(n_head):
+                        weights = self._weights(layer, head, row, after)
+                        for position, weight in enumerate(weights):
+                            group = next((g for start, end, g in groups if start <= position < end), None)
+                            if group is not None:
+                                sums[after, r, i, head, group] += weight
+                        if layer in time_layers:
+                            time[after, r] += weights[listened] / (n_head * len(time_layers))
+        return sums[0], sums[1], time[0], time[1]
+
     def truncate(self, n_past):
         if not self.engine.truncates:
             raise ValueError("this memory cannot be cut")
+        self._rows = []
         del self.items[n_past:]
         self._logits = None
 

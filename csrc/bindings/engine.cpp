@@ -164,6 +164,7 @@ void register_engine(py::module_ & m) {
     FACT(n_head_kv); FACT(n_threads); FACT(n_params); FACT(n_bytes); FACT(description); FACT(architecture);
     FACT(flash_attn); FACT(has_audio); FACT(sample_rate); FACT(max_samples); FACT(projector); FACT(projector_checked);
     FACT(chat_template); FACT(bos_token); FACT(eos_token); FACT(add_bos); FACT(mata_refusal);
+    FACT(attention_layers);
 #undef FACT
 }
 

@@ -75,6 +75,27 @@ static py::dict attention(Session & session) {
     return res;
 }
 
+static void set_attention_sums(Session & session, const std::vector<int32_t> & layers,
+        const std::vector<std::tuple<int32_t, int32_t, int32_t>> & groups, const std::vector<int32_t> & time_layers) {
+    std::vector<mata_group> list;
+    for (const auto & [start, end, group] : groups) {
+        list.push_back({ start, end, group });
+    }
+    py::gil_scoped_release release;
+    session.set_attention_sums(layers, list, time_layers);
+}
+
+static py::tuple attention_sums(Session & session) {
+    AttentionSums s;
+    {
+        py::gil_scoped_release release;
+        s = session.attention_sums();
+    }
+    const std::vector<py::ssize_t> shape { s.n_rows, s.n_layers, s.n_head, s.n_groups };
+    const std::vector<py::ssize_t> times { s.n_rows, s.n_time };
+    return py::make_tuple(to_array(s.sums[0], shape), to_array(s.sums[1], shape), to_array(s.time[0], times), to_array(s.time[1], times));
+}
+
 void register_session(py::module_ & m) {
     py::class_<Session, std::shared_ptr<Session>>(m, "Session", "A sequence of positions in the engine's KV cache with its own MATA setting.")
         .def_property_readonly("n_past", &Session::n_past)
@@ -94,6 +115,8 @@ void register_session(py::module_ & m) {
                 s.set_attention_readout(layers.value_or(std::vector<int32_t>()));
             }, py::arg("layers").none(true))
         .def("attention", attention)
+        .def("set_attention_sums", set_attention_sums, py::arg("layers"), py::arg("groups"), py::arg("time_layers"))
+        .def("attention_sums", attention_sums)
         .def("close", &Session::close)
         .def_property_readonly("closed", &Session::closed)
         .def("__repr__", [](const Session & s) {

@@ -91,6 +91,7 @@ public:
         std::string projector;
         bool        projector_checked = false;
         std::string mata_refusal;
+        std::vector<int32_t> attention_layers;      // those that have attention to read
         std::map<std::string, std::string> metadata;
     };
     const Facts & facts() const { return facts_; }

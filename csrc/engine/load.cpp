@@ -308,6 +308,11 @@ void Engine::read_facts(const EngineParams & params) {
 
     const char * refusal = mata_refusal(ctx_.get());
     facts_.mata_refusal = refusal ? refusal : "";
+    for (int32_t il = 0; il < facts_.n_layer; ++il) {
+        if (mata_layer_heads(model_.get(), il) > 0) {
+            facts_.attention_layers.push_back(il);
+        }
+    }
 
     const auto read = [&text](auto && call) {
         int32_t n = call(text.data(), text.size());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 
 namespace mata {
@@ -171,6 +172,51 @@ void Session::set_attention_readout(const std::vector<int32_t> & layers) {
         throw Error(ErrorKind::Argument, mata_error(engine_->ctx_.get()));
     }
     readout_layers_ = layers;
+    sums_shape_     = {};
+}
+
+void Session::set_attention_sums(const std::vector<int32_t> & layers, const std::vector<mata_group> & groups,
+        const std::vector<int32_t> & time_layers) {
+    auto held = engine_->lock();
+    check_open();
+    llama_context * ctx = engine_->ctx_.get();
+    if (!mata_readout_set_sums(ctx, seq_, layers.data(), (int32_t) layers.size(), groups.data(), (int32_t) groups.size(),
+                               time_layers.data(), (int32_t) time_layers.size())) {
+        throw Error(ErrorKind::Argument, mata_error(ctx));
+    }
+    readout_layers_.clear();
+    sums_shape_ = {};
+    const std::set<int32_t> distinct(layers.begin(), layers.end());
+    sums_shape_.n_layers = (int32_t) distinct.size();
+    sums_shape_.n_head   = mata_layer_heads(engine_->model_.get(), *distinct.begin());
+    for (const auto & g : groups) {
+        sums_shape_.n_groups = std::max(sums_shape_.n_groups, g.group + 1);
+        sums_shape_.n_time  += g.group == 0 ? g.p1 - g.p0 : 0;
+    }
+}
+
+AttentionSums Session::attention_sums() {
+    auto held = engine_->lock();
+    check_open();
+    const llama_context * ctx = engine_->ctx_.get();
+    AttentionSums res = sums_shape_;
+    if (res.n_layers == 0) {
+        throw Error(ErrorKind::Argument, "no sums of attention are kept: call set_attention_sums before the feed");
+    }
+    res.n_rows = mata_readout_n_rows(ctx, seq_);
+    const size_t n_sums = (size_t) res.n_layers*res.n_head*res.n_groups;
+    const size_t n_time = (size_t) res.n_time;
+    for (const bool after : { false, true }) {
+        res.sums[after].resize(n_sums*res.n_rows, 0.0f);
+        res.time[after].resize(n_time*res.n_rows, 0.0f);
+        for (int32_t r = 0; r < res.n_rows; ++r) {
+            if (!mata_readout_get_sums(ctx, seq_, r, after, res.sums[after].data() + r*n_sums, n_sums,
+                                       res.time[after].data() + r*n_time, n_time)) {
+                throw Error(ErrorKind::Engine, "a row of attention was not kept");
+            }
+        }
+    }
+    return res;
 }
 
 std::map<int32_t, AttentionRows> Session::attention() {

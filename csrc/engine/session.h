@@ -22,6 +22,17 @@ struct AttentionRows {
     std::vector<float> after;
 };
 
+// Sums over the weights of the rows of the last feed; mata.h says what is summed.
+struct AttentionSums {
+    int32_t n_rows   = 0;
+    int32_t n_layers = 0;
+    int32_t n_head   = 0;
+    int32_t n_groups = 0;
+    int32_t n_time   = 0;
+    std::vector<float> sums[2];     // before and after the boost, [n_rows][n_layers][n_head][n_groups]
+    std::vector<float> time[2];     // [n_rows][n_time]
+};
+
 // The sessions whose cancel() stops what runs now.
 struct Active {
     std::vector<Session *> & list;
@@ -65,6 +76,11 @@ public:
     void set_attention_readout(const std::vector<int32_t> & layers);    // empty: none
     std::map<int32_t, AttentionRows> attention();
 
+    // Sums instead of rows: over the heads' weights on groups of positions, and the mean of time_layers on group 0.
+    void set_attention_sums(const std::vector<int32_t> & layers, const std::vector<mata_group> & groups,
+                            const std::vector<int32_t> & time_layers);
+    AttentionSums attention_sums();
+
     void close();
     bool closed() const { return closed_; }
 
@@ -86,6 +102,7 @@ private:
     bool                    has_mata_ = false;
     MataSetting             mata_;
     std::vector<int32_t>    readout_layers_;
+    AttentionSums           sums_shape_;    // its n_layers is 0 while no sums are kept
     std::atomic<bool>       cancelled_ { false };
     std::atomic<bool>       closed_ { false };
 };

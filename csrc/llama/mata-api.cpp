@@ -138,6 +138,26 @@ void mata_clear_error(llama_context * ctx) {
     }
 }
 
+int32_t mata_layer_heads(const llama_model * model, int32_t layer) {
+    const auto & hparams = model->hparams;
+    const bool attends = layer >= 0 && layer < (int32_t) hparams.n_layer() && !hparams.is_recr(layer);
+    return attends ? (int32_t) hparams.n_head(layer) : 0;
+}
+
+static bool take_layers(llama_context * ctx, mata_readout & readout, const int32_t * layers, int32_t n_layers) {
+    mata_state & state = *state_of(ctx);
+    if (state.refusal) {
+        return refuse(state, state.refusal);
+    }
+    for (int32_t i = 0; i < n_layers; ++i) {
+        if (mata_layer_heads(&ctx->get_model(), layers[i]) == 0) {
+            return refuse(state, "layer " + std::to_string(layers[i]) + " has no attention to read");
+        }
+        readout.layers.insert(layers[i]);
+    }
+    return true;
+}
+
 bool mata_readout_set(llama_context * ctx, llama_seq_id seq_id, const int32_t * layers, int32_t n_layers) {
     try {
         mata_state & state = *state_of(ctx);
@@ -146,16 +166,60 @@ bool mata_readout_set(llama_context * ctx, llama_seq_id seq_id, const int32_t * 
             state.readouts.erase(seq_id);
             return true;
         }
-        if (state.refusal) {
-            return refuse(state, state.refusal);
+        mata_readout readout;
+        if (!take_layers(ctx, readout, layers, n_layers)) {
+            return false;
+        }
+        state.readouts[seq_id] = std::move(readout);
+        return true;
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+static constexpr int32_t MAX_GROUPS = 64;
+
+bool mata_readout_set_sums(llama_context * ctx, llama_seq_id seq_id, const int32_t * layers, int32_t n_layers,
+        const mata_group * groups, int32_t n_groups, const int32_t * time_layers, int32_t n_time_layers) {
+    try {
+        mata_state & state = *state_of(ctx);
+        state.error.clear();
+        if (n_layers <= 0 || n_groups <= 0) {
+            return refuse(state, "sums of attention need at least one layer and one group of positions");
         }
         mata_readout readout;
-        for (int32_t i = 0; i < n_layers; ++i) {
-            if (layers[i] < 0 || layers[i] >= state.n_layer || ctx->get_model().hparams.is_recr(layers[i])) {
-                return refuse(state, "layer " + std::to_string(layers[i]) + " has no attention to read");
-            }
-            readout.layers.insert(layers[i]);
+        readout.summed = true;
+        if (!take_layers(ctx, readout, layers, n_layers)) {
+            return false;
         }
+        const auto & hparams = ctx->get_model().hparams;
+        readout.n_head = (int32_t) hparams.n_head(*readout.layers.begin());
+        for (const int32_t il : readout.layers) {
+            if ((int32_t) hparams.n_head(il) != readout.n_head) {
+                return refuse(state, "layers " + std::to_string(*readout.layers.begin()) + " and " + std::to_string(il) +
+                    " have different numbers of heads: read them apart");
+            }
+        }
+        for (int32_t i = 0; i < n_time_layers; ++i) {
+            if (!readout.layers.count(time_layers[i])) {
+                return refuse(state, "layer " + std::to_string(time_layers[i]) + " is not among the layers that are read");
+            }
+            readout.time_layers.insert(time_layers[i]);
+        }
+        int64_t n_time = 0;
+        for (int32_t i = 0; i < n_groups; ++i) {
+            const mata_group & g = groups[i];
+            if (g.p0 < 0 || g.p1 < g.p0 || g.group < 0 || g.group >= MAX_GROUPS) {
+                return refuse(state, "group " + std::to_string(i) + " is not 0 <= start <= end with a number below " + std::to_string(MAX_GROUPS));
+            }
+            n_time += g.group == 0 ? (int64_t) g.p1 - g.p0 : 0;
+            readout.n_groups = std::max(readout.n_groups, g.group + 1);
+            readout.groups.push_back(g);
+        }
+        if (n_time > (int64_t) ctx->get_cparams().n_ctx) {
+            return refuse(state, "group 0 has more positions than the context");
+        }
+        readout.n_time = (int32_t) n_time;
         state.readouts[seq_id] = std::move(readout);
         return true;
     } catch (const std::exception &) {
@@ -207,6 +271,17 @@ bool mata_readout_get(const llama_context * ctx, llama_seq_id seq_id, int32_t ro
         return false;
     }
     std::copy(it->second.begin(), it->second.end(), dst);
+    return true;
+}
+
+bool mata_readout_get_sums(const llama_context * ctx, llama_seq_id seq_id, int32_t row, bool after,
+        float * sums, size_t n_sums, float * time, size_t n_time) {
+    const auto * found = row_at(ctx, seq_id, row);
+    if (!found || found->sums[after].size() != n_sums || found->time[after].size() != n_time) {
+        return false;
+    }
+    std::copy(found->sums[after].begin(), found->sums[after].end(), sums);
+    std::copy(found->time[after].begin(), found->time[after].end(), time);
     return true;
 }
 

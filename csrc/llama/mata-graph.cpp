@@ -170,33 +170,51 @@ static void keep(const llm_graph_context & g, llm_graph_input_mata * inp, ggml_t
     inp->kept.push_back({ il, after, g.mata->state->kv_swa && g.hparams.is_swa(il), grouped, t });
 }
 
+// The scores with the term on the audio columns, where flash attention takes the factors itself.
+static ggml_tensor * boosted_scores(const llm_graph_context & g, const mata_inputs & in, ggml_tensor * s, int32_t set, int il) {
+    const size_t offset = in.col_0*ggml_element_size(s);
+    ggml_tensor * cols = ggml_view_4d(g.ctx0, s, in.n_cols, s->ne[1], s->ne[2], s->ne[3], s->nb[1], s->nb[2], s->nb[3], offset);
+    ggml_tensor * term = term_of(g, node(g, ggml_cont(g.ctx0, cols), "mata_block", il), in, set, il);
+    return node(g, ggml_acc(g.ctx0, s, term, s->nb[1], s->nb[2], s->nb[3], offset), "mata_boosted", il);
+}
+
 // Read-out beside flash attention: the scores of all cells once more, in F32. bias: the term plus mask of the portable
-// graph, where it boosts.
+// graph; without it the layer is boosted by factors, or not at all.
 static void read_flash(const llm_graph_context & g, llm_graph_input_mata * inp, const mata_inputs & in, ggml_tensor * k,
         ggml_tensor * qg, ggml_tensor * bias, bool boosts, int32_t set, int64_t n_rows, float kq_scale, int il) {
-    ggml_tensor * s = scores(g, k, qg, 0, k->ne[1], n_rows, kq_scale, il);
+    const auto kept = [&](ggml_tensor * w, bool after) {
+        keep(g, inp, node(g, w, after ? "mata_weights_after" : "mata_weights_before", il), after, n_rows > 1, il);
+    };
+    ggml_tensor * s    = scores(g, k, qg, 0, k->ne[1], n_rows, kq_scale, il);
+    ggml_tensor * mask = boosts && in.mask ? slice(g, in.mask, set) : in.plain_mask; // plain shifts included
+
+    if (n_rows == 1) {
+        // one operator for scale, mask and softmax; with several rows its mask would have to be repeated per head
+        const float scale = g.hparams.attn_soft_cap ? 1.0f : kq_scale;
+        s = ggml_reshape_3d(g.ctx0, s, s->ne[0], 1, s->ne[1]*s->ne[3]);
+        kept(ggml_soft_max_ext(g.ctx0, s, in.plain_mask, scale, 0.0f), false);
+        if (bias) {
+            bias = ggml_reshape_3d(g.ctx0, bias, bias->ne[0], 1, ggml_nelements(bias)/bias->ne[0]);
+            kept(ggml_soft_max_ext(g.ctx0, s, bias, scale, 0.0f), true);
+        } else if (boosts) {
+            s = scale == 1.0f ? s : node(g, ggml_scale(g.ctx0, s, scale), "mata_kq_scaled", il);
+            kept(ggml_soft_max_ext(g.ctx0, boosted_scores(g, in, s, set, il), mask, 1.0f, 0.0f), true);
+        }
+        return;
+    }
     if (!g.hparams.attn_soft_cap) {
         s = node(g, ggml_scale(g.ctx0, s, kq_scale), "mata_kq_scaled", il);
     }
-    ggml_tensor * before = node(g, ggml_add(g.ctx0, s, in.plain_mask), "mata_before", il);
-    keep(g, inp, node(g, ggml_soft_max(g.ctx0, before), "mata_weights_before", il), false, true, il);
-    if (!boosts) {
-        return;
-    }
-    ggml_tensor * after = nullptr;
+    kept(ggml_soft_max(g.ctx0, node(g, ggml_add(g.ctx0, s, in.plain_mask), "mata_before", il)), false);
     if (bias) {
         if (ggml_nelements(bias) == ggml_nelements(s)) {
             bias = ggml_reshape_4d(g.ctx0, bias, s->ne[0], s->ne[1], s->ne[2], s->ne[3]);
         }
-        after = node(g, ggml_add(g.ctx0, s, bias), "mata_after", il);
-    } else {
-        const size_t offset = in.col_0*ggml_element_size(s);
-        ggml_tensor * cols  = ggml_view_4d(g.ctx0, s, in.n_cols, s->ne[1], s->ne[2], s->ne[3], s->nb[1], s->nb[2], s->nb[3], offset);
-        ggml_tensor * term  = term_of(g, node(g, ggml_cont(g.ctx0, cols), "mata_block", il), in, set, il);
-        after = in.mask ? node(g, ggml_add(g.ctx0, s, slice(g, in.mask, set)), "mata_after_shift", il) : before;
-        after = node(g, ggml_acc(g.ctx0, after, term, after->nb[1], after->nb[2], after->nb[3], offset), "mata_after", il);
+        kept(ggml_soft_max(g.ctx0, node(g, ggml_add(g.ctx0, s, bias), "mata_after", il)), true);
+    } else if (boosts) {
+        s = boosted_scores(g, in, s, set, il);
+        kept(ggml_soft_max(g.ctx0, node(g, ggml_add(g.ctx0, s, mask), "mata_after", il)), true);
     }
-    keep(g, inp, node(g, ggml_soft_max(g.ctx0, after), "mata_weights_after", il), true, true, il);
 }
 
 // The stock call for the predicting rows, with the factors that flash attention on the CPU takes for the audio columns.
@@ -229,7 +247,9 @@ ggml_tensor * mata_flash_attn(const llm_graph_context & g, ggml_tensor * stock,
     }
     const bool per_head = boosts && (plan.scale || plan.abs);
     if (sinks && ((per_head && !in.columns) || reads)) {
-        plan.state->fail("attention sinks with flash attention: turn flash attention off, or use mode \"add\"");
+        plan.state->fail(reads
+            ? "attention cannot be read beside attention sinks with flash attention: turn flash attention off"
+            : "attention sinks with flash attention: turn flash attention off, or use mode \"add\"");
         return stock;
     }
 

@@ -2,7 +2,6 @@
 
 #include "llama-hparams.h"
 #include "llama-kv-cache.h"
-#include "llama-kv-cells.h"
 
 #include "ggml-backend.h"
 
@@ -240,77 +239,4 @@ void llm_graph_input_mata::fill(const mata_inputs & in) const {
     };
     fill_mask(in.mask);
     fill_mask(in.mask_f16);
-}
-
-// --- read-out ---------------------------------------------------------------------------------------------------
-
-void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_graph_result & res, ggml_backend_sched_t sched) {
-    if (!plan || plan->readout.empty()) {
-        return;
-    }
-    ggml_backend_sched_synchronize(sched);
-    const llm_graph_input_mata * inp = nullptr;
-    for (const auto & input : res.inputs) {
-        if (const auto * found = dynamic_cast<const llm_graph_input_mata *>(input.get())) {
-            inp = found;
-        }
-    }
-    if (!inp) {
-        return;
-    }
-
-    std::vector<mata_row *> rows(plan->n_rows, nullptr);
-    for (int32_t r = 0; r < plan->n_rows; ++r) {
-        const auto it = state->readouts.find(plan->seqs[r]);
-        if (it != state->readouts.end()) {
-            it->second.rows.emplace_back();
-            it->second.rows.back().n_cols = plan->pos[r] + 1;
-        }
-    }
-    // pointers only now: emplace_back moves the rows
-    std::map<llama_seq_id, size_t> next;
-    for (int32_t r = plan->n_rows - 1; r >= 0; --r) {
-        const auto it = state->readouts.find(plan->seqs[r]);
-        if (it != state->readouts.end()) {
-            auto & all = it->second.rows;
-            rows[r] = &all[all.size() - 1 - next[plan->seqs[r]]++];
-        }
-    }
-
-    std::vector<float> data;
-    for (const auto & kept : inp->kept) {
-        const ggml_tensor * t = kept.tensor;
-        data.resize((size_t) ggml_nelements(t));
-        ggml_backend_tensor_get(t, data.data(), 0, ggml_nbytes(t));
-
-        const int64_t n_kv   = t->ne[0];
-        const int64_t n_head = kept.grouped ? t->ne[1]*t->ne[3] : t->ne[2];
-        const auto  & kv     = kept.swa ? *state->kv_swa : *state->kv_base;
-
-        for (int32_t r = 0; r < plan->n_rows; ++r) {
-            const auto readout = state->readouts.find(plan->seqs[r]);
-            if (!rows[r] || !readout->second.layers.count(kept.il)) {
-                continue;
-            }
-            const auto & cells = kv.get_cells(plan->seqs[r]);
-            const int32_t n_cols = rows[r]->n_cols;
-            auto & dst = (kept.after ? rows[r]->after : rows[r]->before)[kept.il];
-            dst.assign((size_t) n_head*n_cols, 0.0f);
-            for (int64_t h = 0; h < n_head; ++h) {
-                const int64_t G   = kept.grouped ? t->ne[1] : 1;
-                const int64_t row = kept.grouped
-                    ? ((h/G)*t->ne[2] + r)*G + h%G
-                    : h*t->ne[1] + plan->row_ids[r] - plan->row_0;
-                for (int64_t j = 0; j < n_kv && j < (int64_t) cells.used_max_p1(); ++j) {
-                    if (cells.is_empty(j) || !cells.seq_has(j, plan->seqs[r])) {
-                        continue;
-                    }
-                    const llama_pos pos = cells.pos_get(j);
-                    if (pos >= 0 && pos < n_cols) {
-                        dst[h*n_cols + pos] = data[row*n_kv + j];
-                    }
-                }
-            }
-        }
-    }
 }

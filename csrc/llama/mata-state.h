@@ -30,11 +30,22 @@ struct mata_row {
     int32_t n_cols = 0;                             // positions 0 .. n_cols - 1
     std::map<int32_t, std::vector<float>> before;   // layer -> [n_head][n_cols]
     std::map<int32_t, std::vector<float>> after;    // only layers that were boosted
+
+    // instead of these where sums were asked for, before [0] and after [1] the boost
+    std::vector<float> sums[2];                     // [n_layers][n_head][n_groups]
+    std::vector<float> time[2];                     // [n_time]
 };
 
 struct mata_readout {
     std::set<int32_t>     layers;
     std::vector<mata_row> rows;
+
+    bool                    summed   = false;
+    int32_t                 n_head   = 0;           // of every layer, where summed
+    int32_t                 n_groups = 0;
+    int32_t                 n_time   = 0;           // positions of group 0
+    std::vector<mata_group> groups;
+    std::set<int32_t>       time_layers;
 };
 
 struct mata_state {

@@ -58,6 +58,27 @@ void         mata_clear_error(struct llama_context * ctx);
 // Layers [n_layers] to keep from now on; n_layers 0 stops it. Drops the rows kept so far.
 bool mata_readout_set(struct llama_context * ctx, llama_seq_id seq_id, const int32_t * layers, int32_t n_layers);
 
+// The same, but of each row only sums are kept: per layer and head the weight that falls on each group of positions
+// and, over the heads and the time_layers [n_time_layers], the mean weight of each position of group 0. A position
+// belongs to the first of the groups' ranges that holds it, or to none. All kept layers must have equally many heads.
+struct mata_group {
+    llama_pos p0;       // positions [p0, p1)
+    llama_pos p1;
+    int32_t   group;    // from 0 on
+};
+
+bool mata_readout_set_sums(struct llama_context * ctx, llama_seq_id seq_id, const int32_t * layers, int32_t n_layers,
+                           const struct mata_group * groups, int32_t n_groups,
+                           const int32_t * time_layers, int32_t n_time_layers);
+
+// Copies the sums of one row: sums [n_layers][n_head][number of groups], layers ascending, and time [n_time], the
+// positions of group 0 in order. False when the row was not kept like that or the sizes differ.
+bool mata_readout_get_sums(const struct llama_context * ctx, llama_seq_id seq_id, int32_t row, bool after,
+                           float * sums, size_t n_sums, float * time, size_t n_time);
+
+// Query heads of a layer; 0 when it has no attention that could be read.
+int32_t mata_layer_heads(const struct llama_model * model, int32_t layer);
+
 // Rows kept since the last call of mata_readout_set or mata_readout_drop.
 int32_t mata_readout_n_rows(const struct llama_context * ctx, llama_seq_id seq_id);
 void    mata_readout_drop  (struct llama_context * ctx, llama_seq_id seq_id);

@@ -230,8 +230,8 @@ def _note_length(answer: Answer, output: Output) -> None:
         say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=output.quiet)
 
 
-def main() -> None:
-    """The entry point of mata-chat."""
+def prepare_streams() -> None:
+    """Make the standard streams take whatever comes."""
     for file in (sys.stdout, sys.stderr):
         if hasattr(file, "reconfigure"):
             file.reconfigure(errors="replace")  # a terminal that cannot show a character shows a mark
@@ -239,6 +239,11 @@ def main() -> None:
         sys.stdin.reconfigure(errors="surrogateescape")  # see arguments.as_utf8
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - keeps files that are opened later off descriptor 2
+
+
+def main() -> None:
+    """The entry point of mata-chat."""
+    prepare_streams()
     cli.main(prog_name="mata-chat")
 
 

@@ -95,6 +95,28 @@ def test_command_line_on_recorded_sound(chat, sound_data):
     assert status == 0 and out.splitlines()[0] == "helicopter" and "MATA off" in err
 
 
+def placed(path, start, seconds=5.0, length=0.8, rate=16000):
+    """The loudest 0.8 s of a recording, from start on, in faint noise."""
+    samples, n = Audio(path).samples(rate), round(length * rate)
+    at = int(np.argmax(np.convolve(samples.astype(np.float64) ** 2, np.ones(n), "valid")))
+    clip = np.random.default_rng(0).normal(0, 0.001, round(seconds * rate)).astype(np.float32)
+    clip[round(start * rate) :][:n] += 0.5 * samples[at : at + n] / np.abs(samples[at : at + n]).max()
+    return Audio((clip, rate))
+
+
+def test_it_listens_where_the_sound_is(fresh, sound_data):
+    """The row that predicts the name weighs the sound's place most; by chance 1 of 5 would be right."""
+    names = ["dog-5-203128-A.flac", "dog-5-208030-A.flac", "sneezing-5-187979-A.flac", "rooster-5-194930-B.flac"]
+    peaks = []
+    for name in names:
+        for start in (0.7, 3.1):
+            fresh.reset()
+            clip = placed(sound_data / "esc10" / name, start)
+            attention = fresh.ask(clip, QUESTION, max_tokens=1, attention=True).attention
+            peaks.append((start, attention.clips[0].peak(0)))
+    assert sum(start - 0.1 <= peak <= start + 0.9 for start, peak in peaks) >= 5, peaks
+
+
 # Generated sound -------------------------------------------------------------------------------
 
 
@@ -183,6 +205,75 @@ def test_choose_is_the_likelihood_by_steps(fresh, hum):
                 total += float(log_softmax(fork.logits())[token])
                 fork.step(token)
         assert total == pytest.approx(logprob, abs=0.1)
+
+
+def test_reading_the_attention_changes_no_answer(fresh, hum):
+    for mata in (Mata(), None):
+        fresh.mata = mata
+        fresh.reset()
+        plain = fresh.ask(hum, "Tell me a story.", max_tokens=12)
+        fresh.reset()
+        built = fresh.engine.n_graph_builds()
+        read = fresh.ask(hum, "Tell me a story.", max_tokens=12, attention=True)
+        assert read.text == plain.text and fresh.engine.n_graph_builds() > built
+        np.testing.assert_allclose(read.attention.after.sum(axis=-1), 1.0, atol=1e-4)
+        assert len(read.attention.tokens) == read.usage.completion_tokens
+
+
+def test_without_reading_the_graph_is_the_same(fresh, hum):
+    """MATA off and nothing read: no graph has anything of ours in it, not even after one that had."""
+    fresh.ask(hum, QUESTION, max_tokens=4, attention=True)
+    fresh.mata = None
+    built, ops = fresh.engine.n_graph_builds(), fresh.engine.graph_ops()
+    fresh.reset()
+    fresh.ask(hum, QUESTION, max_tokens=4)
+    assert fresh.engine.n_graph_builds() == built and fresh.engine.graph_ops() == ops
+
+
+def test_attention_of_choices_is_that_of_the_answer(fresh, hum):
+    answer = fresh.ask(hum, QUESTION, max_tokens=6, attention=True)
+    fresh.reset()
+    choice = fresh.choose(hum, QUESTION, [answer.text, "something else"], attention=True)
+    n = len(choice.attention[0].tokens)
+    assert choice.attention[0].tokens == answer.attention.tokens[:n]
+    np.testing.assert_allclose(choice.attention[0].after, answer.attention.after[:n], atol=2e-2)
+
+
+def test_the_system_and_the_question_are_told_apart(fresh, hum):
+    """The bytes of the groups' tokens are those of the template's parts, in a first turn and in a second."""
+    from mata_cpp.reading import Parts
+
+    seen = []
+    conversation = fresh._talk.conversation
+    parts = conversation._parts
+    conversation._parts = lambda plan, run: seen.append(parts(plan, run)) or seen[-1]
+    try:
+        first = fresh.ask(hum, QUESTION, max_tokens=3, attention=True)
+        fresh.ask("And now?", max_tokens=3, attention=True)
+    finally:
+        del conversation._parts
+    clip = first.audio[0].span
+    assert seen[0] == Parts(clip[0], clip[0], first.usage.prompt_tokens)
+
+    def text(start, end):
+        return b"".join(fresh.engine.token_bytes(token, special=True) for token in conversation._fed[start:end])
+
+    shift = clip[1] - clip[0] - 1  # the clip is one unit among the tokens
+    assert text(seen[1].turn_start - shift, seen[1].prompt_end - shift) == (
+        b"And now?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert seen[1].system_end == clip[0]
+
+
+def test_mata_listen(chat, hum_file, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "map.png"
+    command = [sys.executable, "-m", "mata_cpp.cli.listen", "--threads", "1", "--max-tokens", "6"]
+    words = [*command, "-o", str(picture), str(hum_file), QUESTION]
+    done = subprocess.run(words, capture_output=True, timeout=300, cwd=ELSEWHERE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() and done.stderr.decode().splitlines()[-1] == f"wrote {picture}"
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_cancel_and_go_on(fresh, hum):

@@ -1,0 +1,313 @@
+"""mata-listen: an answer, and a picture of where in the clip the model listened for it."""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    import json
+    import warnings
+    from dataclasses import dataclass, field
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Any
+
+    import click
+
+    from .. import __version__
+    from . import arguments, chat
+    from .arguments import as_utf8
+    from .command import OneLineCommand
+except KeyboardInterrupt:
+    sys.exit(130)
+
+if TYPE_CHECKING:
+    from ..answer import Answer
+    from ..attention import Reading
+    from ..audio import Audio
+    from ..chat import AudioChat
+    from ..mata import Mata
+
+ARRAYS = ".npz"
+
+
+@dataclass
+class Output:
+    """What is printed and written."""
+
+    json: bool
+    quiet: bool
+    compare: bool
+    files: list[Path] = field(default_factory=list)
+
+
+@click.command("mata-listen", cls=OneLineCommand, context_settings=chat.cli.context_settings, epilog=chat.EPILOG)
+@click.argument("words", nargs=-1, metavar='FILE... "QUESTION"')
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    multiple=True,
+    help="The picture: .png, .svg or .pdf; .npz for the numbers; may be repeated.  [default: the clip's name with "
+    ".listen.png, here; nothing with --json]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--compare", is_flag=True, help="Answers and maps with MATA off and on, from one prefill.")
+@click.option("--summary", is_flag=True, help="The mean by layer over many clips: FILEs and folders of them.")
+@click.option("--average", metavar="LAYERS", help="Layers whose maps are averaged.  [default: auto, the last third]")
+@click.option("-v", "--verbose", is_flag=True, help="llama.cpp's log on standard error.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors.")
+@click.version_option(__version__, prog_name="mata-listen", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(
+    context: click.Context,
+    /,
+    words: tuple[str, ...],
+    output: tuple[str, ...],
+    as_json: bool,
+    compare: bool,
+    summary: bool,
+    average: str | None,
+    no_mata: bool,
+    alpha: float | None,
+    layers: str | None,
+    mode: str | None,
+    focus: str | None,
+    system: str | None,
+    lora: tuple[str, ...],
+    max_tokens: int,
+    temperature: float,
+    top_p: float,
+    quiet: bool,
+    **resources: Any,
+) -> None:
+    """Show where in a clip a model listens for its answer.
+
+    FILE is an audio file (wav, flac, mp3, ogg, opus, aiff, ...), or - for standard input. The picture has the sound,
+    under it a map of time by token, and beside it the attention by layer with MATA off and on.
+
+    The answer goes to standard output, everything else to standard error.
+    """
+    files, question = arguments.split(words)
+    mata = arguments.mata_setting(no_mata, alpha, layers, mode, focus)
+    if question is None:
+        raise click.UsageError("a question is missing", context)
+    if not files:
+        raise click.UsageError("a question needs at least one audio file", context)
+    if compare and (mata is None or not mata.alpha):
+        raise click.UsageError("--compare needs MATA on", context)
+    if summary and (compare or average is not None):
+        raise click.UsageError(f"--summary and {'--compare' if compare else '--average'} exclude each other", context)
+    reading = _reading(context, average)
+    out = Output(as_json, quiet, compare, _outputs(output, files, as_json, summary))
+    sounds = _sounds(files) if summary else [arguments.read_clip(word) for word in files]
+
+    from ..chat import AudioChat
+
+    opened = AudioChat(
+        resources["model"],
+        mmproj=resources["mmproj"],
+        lora=[chat._lora(text) for text in lora] or None,
+        mata=mata,
+        system=None if system is None else as_utf8(system),
+        n_ctx=resources["ctx"],
+        n_threads=resources["threads"],
+        n_gpu_layers=resources["gpu_layers"],
+        flash_attn=resources["flash_attn"],
+        cache_type=resources["cache_type"],
+        seed=resources["seed"],
+        verbose=resources["verbose"],
+    )
+    options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    with opened as model:
+        if summary:
+            context.exit(_summarise(model, sounds, question, mata, out, options))
+        _listen(model, sounds, question, mata, reading, out, options)
+
+
+# The options that mata-chat has as well, in its words.
+_SHARED = (
+    *("model", "mmproj", "lora", "system", "alpha", "layers", "mode", "focus", "no_mata", "max_tokens", "temperature"),
+    *("top_p", "seed", "threads", "gpu_layers", "ctx", "flash_attn", "cache_type"),
+)
+cli.params[6:6] = [next(param for param in chat.cli.params if param.name == name) for name in _SHARED]
+
+
+# One answer --------------------------------------------------------------------------------------
+
+
+def _listen(
+    model: AudioChat,
+    clips: list[Audio],
+    question: str,
+    mata: Mata | None,
+    reading: Reading,
+    out: Output,
+    options: dict[str, Any],
+) -> None:
+    from . import render
+
+    heard = model.encode(clips)
+    for line in (render.facts(model, heard), *render.notes(model, heard)):
+        render.say(line, quiet=out.quiet)
+    answer, without = _ask(model, clips, question, mata, reading, options)
+    other = without if out.compare else None
+    if out.json:
+        render.write(_as_json(model, question, answer, without) + "\n")
+    elif other is not None:
+        assert answer.mata is not None
+        render.write(render.compared((answer, other), answer.mata) + "\n")
+    else:
+        render.write(answer.text.strip() + "\n")
+    for said in (answer, other):
+        if said is not None and said.finish_reason == "length":
+            render.say(f"note: cut off after {said.usage.completion_tokens} tokens", quiet=out.quiet)
+    _write(model, clips, question, answer, without, out)
+
+
+def _ask(
+    model: AudioChat,
+    clips: list[Audio],
+    question: str,
+    mata: Mata | None,
+    reading: Reading | bool,
+    options: dict[str, Any],
+) -> tuple[Answer, Answer | None]:
+    """The answer, and with MATA on also the one without it, from the same prefill."""
+    if mata is None or not mata.alpha:
+        return model.ask(clips, question, attention=reading, **options), None
+    return model.compare(clips, question, attention=reading, **options)
+
+
+def _as_json(model: AudioChat, question: str, answer: Answer, without: Answer | None) -> str:
+    from . import render
+
+    record = answer.to_dict()
+    ordered = {"question": question, "answer": record.pop("answer"), "model": render.model_facts(model), **record}
+    if without is not None:
+        other = without.to_dict()
+        del other["audio"]
+        ordered["without"] = other
+    return json.dumps(ordered, ensure_ascii=False)
+
+
+def _write(
+    model: AudioChat, clips: list[Audio], question: str, answer: Answer, without: Answer | None, out: Output
+) -> None:
+    from .. import picture
+    from .render import say
+
+    assert answer.attention is not None
+    for path in out.files:
+        if path.suffix.lower() == ARRAYS:
+            answer.attention.save(path)
+        else:
+            scene = picture.Scene(model.model_name, question, clips, answer, without, out.compare)
+            picture.save(scene, path)
+        say(f"wrote {path}", quiet=out.quiet)
+
+
+# Many clips --------------------------------------------------------------------------------------
+
+
+def _summarise(
+    model: AudioChat, sounds: list[Path], question: str, mata: Mata | None, out: Output, options: dict[str, Any]
+) -> int:
+    """The exit status: a failure only if no clip could be heard."""
+    from .. import plotting
+    from ..attention import Reading
+    from ..audio import Audio
+    from ..errors import AudioError, ContextFullError
+    from ..summary import Summary
+    from . import render
+
+    total, skipped = Summary(), []
+    render.say(f"{model.model_name}: {len(sounds)} clips; {model.describe_mata()}", quiet=out.quiet)
+    for path in sounds:
+        model.reset()
+        try:
+            answer, without = _ask(model, [Audio(path)], question, mata, Reading(), options)
+            if answer.finish_reason == "cancelled":
+                raise KeyboardInterrupt
+            if not total.add(without or answer, answer if without else None):
+                raise AudioError(f"{path}: nothing was said")
+        except (AudioError, ContextFullError) as error:
+            reason = " ".join(str(error).split())
+            skipped.append({"file": str(path), "reason": reason})
+            warnings.warn(f"left out: {reason}", RuntimeWarning, stacklevel=1)
+    if skipped:
+        render.say(f"note: {len(skipped)} of {len(sounds)} clips were left out", quiet=out.quiet)
+    if not len(total):
+        raise AudioError(f"none of {len(sounds)} clips could be heard")
+    if out.json:
+        record = {"question": question, "model": render.model_facts(model), **total.to_dict(), "left_out": skipped}
+        record["mata"] = None if mata is None else mata.to_dict(model.engine.n_layer)
+        render.write(json.dumps(record, ensure_ascii=False) + "\n")
+    else:
+        render.write(total.table() + "\n")
+    for path in out.files:
+        plotting.write(path, lambda: total.draw(model.model_name, question))
+        render.say(f"wrote {path}", quiet=out.quiet)
+    return 0
+
+
+def _sounds(words: list[str]) -> list[Path]:
+    """Files as they are, and the sound in folders, by name.  Raises AudioError, UsageError."""
+    from ..audio import AUDIO_SUFFIXES
+    from ..errors import AudioError
+
+    found: list[Path] = []
+    for word in words:
+        if word == arguments.STDIN:
+            raise click.UsageError("--summary takes files and folders, not standard input (-)")
+        path = Path(word)
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in AUDIO_SUFFIXES and entry.is_file())
+        if not inside:
+            raise AudioError(f"{path} holds no audio files")
+        found += inside
+    return found
+
+
+# Arguments ---------------------------------------------------------------------------------------
+
+
+def _reading(context: click.Context, average: str | None) -> Reading:
+    from ..attention import Reading
+    from ..mata import parse_layers
+
+    try:
+        return Reading() if average is None else Reading(average=parse_layers(average))
+    except ValueError as error:
+        raise click.UsageError(f"--average: {error}", context) from None
+
+
+def _outputs(given: tuple[str, ...], files: list[str], as_json: bool, summary: bool) -> list[Path]:
+    """Where pictures and numbers go, checked before anything is computed.  Raises MataError, UsageError."""
+    from .. import plotting
+
+    suffixes = plotting.SUFFIXES if summary else (*plotting.SUFFIXES, ARRAYS)
+    paths = [Path(name) for name in given]
+    if not given and not as_json:
+        first = Path(files[0] if files[0] != arguments.STDIN else "stdin")
+        paths = [] if summary else [Path(f"{first.stem}.listen.png")]
+    for path in paths:
+        if path.suffix.lower() not in suffixes:
+            raise click.UsageError(
+                f"--output must end in {', '.join(suffixes)}, not {path.name!r}", click.get_current_context()
+            )
+        plotting.check_path(path.with_suffix(".png"))
+    if any(path.suffix.lower() != ARRAYS for path in paths):
+        plotting.matplotlib()
+    return paths
+
+
+def main() -> None:
+    """The entry point of mata-listen."""
+    chat.prepare_streams()
+    cli.main(prog_name="mata-listen")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""What all pictures share: matplotlib if it is there, colours, fonts, and how a picture is written."""
+
+from __future__ import annotations
+
+import io
+import os
+import unicodedata
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import MataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+DPI = 160
+
+# Okabe and Ito's colours, which differ for every kind of colour vision.
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
+GREY, PALE = "#5F5F5F", "#EDEDED"
+HEAT, SOUND = "viridis", "Greys"  # both read the same in grey
+
+STYLE: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "figure.dpi": 100,
+}
+FALLBACK_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "MS Gothic",
+    "Noto Sans",
+)
+
+
+def matplotlib() -> Any:
+    """The package, set up to draw without a screen.  Raises MataError when it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import matplotlib as package
+            import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise MataError(
+            "a picture needs matplotlib, which is not installed: pip install 'mata-cpp[plot]', or ask for --json"
+        ) from None
+    return package
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """path if a picture can be written there, before anything is computed.  Raises MataError, ValueError."""
+    found = Path(path)
+    if found.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {found.name!r}")
+    if found.is_dir():
+        raise MataError(f"cannot write {found}: it is a directory")
+    if not found.parent.is_dir():
+        raise MataError(f"cannot write {found}: there is no directory {found.parent}")
+    return found
+
+
+def write(path: Path, draw: Callable[[], Figure]) -> None:
+    """Draw in this package's style and write the picture.  Raises MataError."""
+    package = matplotlib()
+    style = dict(STYLE)
+    if "text.parse_math" not in package.rcParams:  # before 3.6
+        del style["text.parse_math"]
+    data = io.BytesIO()
+    with package.rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of glyphs and fonts: see printable
+        package.rcParams["font.family"] = fonts()
+        draw().savefig(data, format=path.suffix[1:].lower(), dpi=DPI, facecolor="white")
+    try:
+        path.write_bytes(data.getvalue())
+    except OSError as error:
+        raise MataError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def fonts() -> list[str]:
+    """DejaVu Sans, and after it those at hand that know more characters."""
+    from matplotlib import font_manager
+
+    present = {entry.name for entry in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in present)]
+
+
+def printable(text: str, limit: int = 0) -> str:
+    """text in one line that the fonts can show, cut to limit characters (0: as long as it is)."""
+    from matplotlib import font_manager
+
+    known: set[int] = set()
+    for name in fonts():
+        face = font_manager.get_font(font_manager.findfont(name))
+        known.update(face.get_charmap())
+    shown = []
+    for character in text.replace("\r\n", "\n"):
+        if character == "\n":
+            shown.append("\u21b5")
+        elif unicodedata.category(character) in ("Mn", "Me", "Cf") and shown:
+            shown.append(character if ord(character) in known else "")
+        elif unicodedata.category(character).startswith(("C", "Z")):
+            shown.append(" ")
+        else:
+            shown.append(character if ord(character) in known else "\u25af")
+    line = "".join(shown)
+    return line if not limit or len(line) <= limit else line[: limit - 1] + "\u2026"

@@ -1,0 +1,161 @@
+"""Reading the attention of a session: which positions belong to what, and one row for each generated token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .answer import Clip
+from .attention import AUDIO, GROUPS, Attention, ClipAttention, Reading
+from .errors import MataError
+from .mata import LayerSpec, Mata
+
+if TYPE_CHECKING:
+    from . import _core
+    from .session import Session
+
+ALL_POSITIONS = (1 << 31) - 1
+
+Row = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Of one predicting row: shares before and after [L, H, G], weights over the audio before and after [n_audio]."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the kinds of text of a prompt lie: positions up to system_end are the system's, up to turn_start earlier
+    turns', up to prompt_end this turn's; what follows is generated."""
+
+    system_end: int
+    turn_start: int
+    prompt_end: int
+
+    def ranges(self, clips: Sequence[Clip]) -> list[tuple[int, int, int]]:
+        """(start, end, group) for _core.Session.set_attention_sums: the first range that holds a position counts."""
+        number = {name: i for i, name in enumerate(GROUPS)}
+        return [
+            *((*clip.span, AUDIO) for clip in clips),
+            (0, self.system_end, number["system"]),
+            (self.system_end, self.turn_start, number["earlier"]),
+            (self.turn_start, self.prompt_end, number["instruction"]),
+            (self.prompt_end, ALL_POSITIONS, number["generated"]),
+        ]
+
+
+class Reader:
+    """Reads one answer's rows.  Raises MataError where attention cannot be read, ValueError for bad layers.
+
+    acts_on: the layers that MATA acts on, () when it is off.
+    """
+
+    def __init__(self, engine: _core.Engine, reading: Reading, acts_on: Sequence[int]) -> None:
+        self.layers = readable_layers(engine, reading.layers)
+        self.averaged = self._averaged(engine, reading.average)
+        self._heads = reading.heads
+        self._n_head = engine.n_head
+        self._acts_on = acts_on
+        self._session: Session | None = None
+        self._clips: list[Clip] = []
+        self._rows: list[Row] = []
+
+    def start(self, session: Session, parts: Parts) -> None:
+        """From the session's next feed on; its clips must be in it."""
+        self._session, self._clips, self._rows = session, session.clips, []
+        ranges = parts.ranges(self._clips)
+        session.read_with(lambda core: core.set_attention_sums(self.layers, ranges, self.averaged))
+
+    def twin(self, session: Session, acts_on: Sequence[int] = ()) -> Reader:
+        """The same for a fork of the session that is read, which reads already."""
+        other = object.__new__(Reader)
+        other.__dict__.update(self.__dict__)
+        other._session, other._rows, other._acts_on = session, [], acts_on
+        return other
+
+    def take(self) -> None:
+        """Keep the row of the last token that was fed, which predicts the next one."""
+        assert self._session is not None
+        rows = self._session.core.attention_sums()
+        self._keep(rows, len(rows[0]) - 1)
+
+    def take_all(self, session: Session) -> None:
+        """Keep all rows of the last feed of a fork: those after the first token of an answer that was fed at once."""
+        rows = session.core.attention_sums()
+        for index in range(len(rows[0])):
+            self._keep(rows, index)
+
+    def stop(self) -> None:
+        """Read no more."""
+        if self._session is not None and not self._session.closed:
+            self._session.read_with(None)
+
+    def report(self, tokens: Sequence[str]) -> Attention:
+        """The record of the first len(tokens) rows."""
+        rows = self._rows[: len(tokens)]
+        shape = (0, len(self.layers), self._n_head, len(GROUPS))
+        heads = [np.stack([row[i] for row in rows]) if rows else np.zeros(shape, np.float32) for i in (0, 1)]
+        n_audio = sum(clip.tokens for clip in self._clips)
+        times = [np.stack([row[i] for row in rows]) if rows else np.zeros((0, n_audio), np.float32) for i in (2, 3)]
+        return Attention(
+            tokens=list(tokens),
+            layers=tuple(self.layers),
+            boosted=tuple(layer for layer in self.layers if layer in self._acts_on),
+            before=heads[0].mean(axis=2),
+            after=heads[1].mean(axis=2),
+            averaged=tuple(self.averaged),
+            clips=_by_clip(self._clips, times[0], times[1]),
+            heads_before=heads[0] if self._heads else None,
+            heads_after=heads[1] if self._heads else None,
+        )
+
+    # -------------------------------------------------------------------------------------------
+
+    def _keep(self, rows: Row, index: int) -> None:
+        before, after, time_before, time_after = (part[index] for part in rows)
+        if not self._heads:  # a long answer keeps no more than it reports
+            before, after = before.mean(axis=1, keepdims=True), after.mean(axis=1, keepdims=True)
+        self._rows.append((before, after, time_before, time_after))
+
+    def _averaged(self, engine: _core.Engine, average: LayerSpec) -> list[int]:
+        if average != "auto":
+            chosen = readable_layers(engine, average)
+            for layer in chosen:
+                if layer not in self.layers:
+                    raise ValueError(f"layer {layer} is to be averaged but is not among the layers that are read")
+            return chosen
+        last_third = range(engine.n_layer * 2 // 3, engine.n_layer)
+        return [layer for layer in self.layers if layer in last_third] or self.layers
+
+
+def readable_layers(engine: _core.Engine, layers: LayerSpec) -> list[int]:
+    """Layer numbers, ascending; of a slice or "auto" those that have attention.  Raises MataError, ValueError."""
+    if engine.mata_refusal:
+        reason = engine.mata_refusal.replace("MATA", "the attention report")
+        raise MataError(f"attention cannot be read here: {reason}")
+    chosen = Mata(layers=layers).resolve_layers(engine.n_layer)
+    attends = set(engine.attention_layers)
+    found = [layer for layer in chosen if layer in attends]
+    if not found or (not isinstance(layers, str) and len(found) < len(chosen)):
+        missing = next((layer for layer in chosen if layer not in attends), 0)
+        raise ValueError(f"layer {missing} of this model has no attention to read")
+    return found
+
+
+def _by_clip(clips: Sequence[Clip], before: NDArray[np.float32], after: NDArray[np.float32]) -> list[ClipAttention]:
+    found, start = [], 0
+    for clip in clips:
+        here = slice(start, start + clip.tokens)
+        start += clip.tokens
+        found.append(
+            ClipAttention(
+                name=clip.name,
+                seconds=clip.seconds,
+                heard_seconds=clip.heard_seconds,
+                edges=np.linspace(0.0, clip.heard_seconds, clip.tokens + 1),
+                before=before[:, here],
+                after=after[:, here],
+            )
+        )
+    return found

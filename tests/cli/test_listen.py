@@ -1,0 +1,229 @@
+"""mata-listen on the stand-in: exact output, exact exit status, and pictures that have what they should."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mata_cpp.cli import chat
+from mata_cpp.cli.listen import cli
+
+FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
+QUESTION = "What sound is this?"
+
+
+@pytest.fixture
+def run(fake, fake_model, monkeypatch, tmp_path):
+    """run(*arguments, input=None, **engine options) -> (exit status, stdout, stderr), in a folder of its own."""
+    monkeypatch.setenv("COLUMNS", "60")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def call(*arguments, input=None, **options):
+        fake.OPTIONS.update(options)
+        words = ["--model", str(fake_model), *map(str, arguments)]
+        result = CliRunner().invoke(cli, words, input=input, prog_name="mata-listen")
+        return result.exit_code, result.stdout, result.stderr
+
+    call.here = here
+    return call
+
+
+@pytest.fixture
+def plot():
+    return pytest.importorskip("matplotlib")
+
+
+def written(run):
+    return sorted(path.name for path in run.here.iterdir())
+
+
+# One answer ------------------------------------------------------------------------------------
+
+
+def test_a_picture(run, plot, clip):
+    assert run(clip, QUESTION) == (0, "rain\n", FACTS + "wrote clip.listen.png\n")
+    assert (run.here / "clip.listen.png").read_bytes().startswith(b"\x89PNG")
+    assert run("-q", clip, QUESTION, "-o", "a.svg") == (0, "rain\n", "")
+    svg = (run.here / "a.svg").read_text()
+    for words in (
+        "What sound is this?",
+        "clip.wav, 1.0 s",
+        "MATA on: where each token was listened for",
+        "even spread",
+    ):
+        assert f">{words}<" in svg
+    assert written(run) == ["a.svg", "clip.listen.png"]
+
+
+def test_tokens_are_written_so_that_they_can_be_read(run, plot, clip):
+    script = ["Donau", "dampf", "<b>$x$"]
+    answer = "a " + "".join(script) + "\n\u6771\u4eac \u0000"
+    status, _, _ = run(clip, QUESTION, "-o", "a.svg", script=lambda p, m: answer)
+    svg = (run.here / "a.svg").read_text()
+    assert status == 0 and "&lt;" in svg and ">-o<" in svg and ">\u21b5<" in svg
+
+
+def test_json(run, clip):
+    status, out, err = run("--json", clip, QUESTION)
+    record = json.loads(out)
+    assert (status, err, written(run)) == (0, FACTS, [])
+    assert list(record) == [
+        *("question", "answer", "model", "finish_reason", "audio", "mata", "usage", "timings", "attention", "without"),
+    ]
+    attention = record["attention"]
+    assert attention["tokens"] == list("rain") and len(attention["clips"][0]["after"]) == 4
+    assert np.sum(attention["after"], axis=-1) == pytest.approx(1, abs=1e-5)
+    assert record["without"]["attention"]["boosted"] == []
+    plain = json.loads(run("--json", "--no-mata", clip, QUESTION)[1])
+    assert plain["mata"] is None and "without" not in plain
+
+
+def test_numbers_in_a_file(run, clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run("-q", "--json", "-o", "a.npz", clip, QUESTION)[0] == 0
+    with np.load(run.here / "a.npz") as data:
+        assert data["after"].shape == (4, 30, 5)
+
+
+def test_compare(run, plot, clip):
+    status, out, err = run("--compare", "-o", "a.svg", clip, QUESTION, script=lambda p, m: "loud" if m else "soft")
+    lines = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()]
+    assert status == 0 and lines[0] == ["with MATA (alpha 0.1)", "without"] and lines[-1] == ["loud", "soft"]
+    svg = (run.here / "a.svg").read_text()
+    assert ">MATA off: soft<" in svg and ">MATA on: loud<" in svg
+    assert ">MATA off: where each token was listened for<" in svg
+
+
+@pytest.mark.parametrize("script", ["", "x" * 70, "word " * 60])
+def test_answers_of_any_length(run, plot, clip, script):
+    status, _, err = run(clip, QUESTION, "--max-tokens", "200", "-o", "a.png", script=lambda p, m: script)
+    assert status == 0 and "wrote a.png" in err
+
+
+def test_two_clips_and_standard_input(run, plot, clip, tmp_path, make_tone, make_file):
+    other = tmp_path / "other.wav"
+    other.write_bytes(make_file(make_tone(2.0)))
+    status, out, err = run(clip, other, QUESTION, "-o", "a.svg", "--focus", "0.2:0.7")
+    svg = (run.here / "a.svg").read_text()
+    assert status == 0 and ">clip.wav, 1.0 s<" in svg and ">other.wav, 2.0 s<" in svg
+    assert run("-", QUESTION, input=clip.read_bytes())[2].endswith("wrote stdin.listen.png\n")
+    status, out, err = run(*[clip] * 7, QUESTION)
+    assert (status, err.splitlines()[-1]) == (2, "error: a picture has room for 6 clips, not 7")
+
+
+def test_length(run, plot, clip):
+    assert run("--max-tokens", "2", clip, QUESTION)[2].splitlines()[1] == "note: cut off after 2 tokens"
+
+
+# Many clips ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, make_tone, make_file):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for i in range(4):
+        (folder / f"{i}.wav").write_bytes(make_file(make_tone(1.0, hertz=200 + 100 * i)))
+    (folder / "4.wav").write_bytes(b"RIFF broken")
+    (folder / "notes.txt").write_text("not a clip")
+    return folder
+
+
+def test_summary(run, plot, folder):
+    status, out, err = run("--summary", folder, QUESTION, "-o", "all.png")
+    lines = err.splitlines()
+    assert status == 0 and lines[0].startswith("model: 5 clips; MATA on")
+    assert lines[1].startswith(f"warning: left out: {folder / '4.wav'} ")
+    assert lines[2:] == ["note: 1 of 5 clips were left out", "wrote all.png"]
+    table = [line.split() for line in out.splitlines()]
+    assert table[0] == ["layer", "audio", "off", "audio", "on", "instruction", "system", "generated", "per", "token"]
+    assert [row[0] for row in table[1:]] == [f"{i}{'*' * (10 <= i < 21)}" for i in range(30)]
+    assert all(float(row[2]) > float(row[1]) for row in table[11:22])
+    assert (run.here / "all.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_summary_json(run, folder):
+    status, out, _ = run("--summary", "--json", folder / "0.wav", folder / "1.wav", folder / "4.wav", QUESTION)
+    record = json.loads(out)
+    assert status == 0 and record["clips"] == 2 and len(record["left_out"]) == 1
+    assert np.shape(record["off"]) == np.shape(record["on"]) == (30, 5)
+    assert np.sum(record["off"], axis=1) == pytest.approx(1, abs=1e-4) and written(run) == []
+    plain = json.loads(run("--summary", "--json", "--no-mata", folder, QUESTION)[1])
+    assert plain["on"] is None and plain["mata"] is None
+    assert np.array(plain["off"]) == pytest.approx(np.array(record["off"]), abs=1e-3)
+
+
+def test_summary_of_nothing(run, folder, tmp_path):
+    status, out, err = run("--summary", folder / "4.wav", QUESTION)
+    assert (status, out) == (1, "") and err.endswith("error: none of 1 clips could be heard\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run("--summary", empty, QUESTION) == (1, "", f"error: {empty} holds no audio files\n")
+    assert run("--summary", folder, QUESTION, script=lambda p, m: "")[0] == 1
+
+
+# What is wrong ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["CLIP"], "a question is missing"),
+        ([QUESTION], "a question needs at least one audio file"),
+        (["CLIP", QUESTION, "--compare", "--no-mata"], "--compare needs MATA on"),
+        (["CLIP", QUESTION, "--summary", "--compare"], "--summary and --compare exclude each other"),
+        (["CLIP", QUESTION, "--summary", "--average", "3"], "--summary and --average exclude each other"),
+        (["-", QUESTION, "--summary"], "--summary takes files and folders, not standard input (-)"),
+        (["CLIP", QUESTION, "-o", "a.gif"], "--output must end in .png, .svg, .pdf, .npz, not 'a.gif'"),
+        (["CLIP", QUESTION, "--summary", "-o", "a.npz"], "--output must end in .png, .svg, .pdf, not 'a.npz'"),
+        (["CLIP", QUESTION, "--average", "x"], '--average: layers must be "auto", a slice like "10:20", a range or '),
+        (["CLIP", QUESTION, "--no-mata", "--alpha", "1"], "--no-mata and --alpha exclude each other"),
+    ],
+)
+def test_usage(run, clip, words, message):
+    status, out, err = run(*(clip if word == "CLIP" else word for word in words))
+    assert (status, out) == (2, "") and err.startswith(f"error: {message}")
+    assert err.endswith("(see mata-listen --help)\n") and err.count("\n") == 1
+
+
+def test_failures(run, plot, clip, tmp_path):
+    assert run(clip, QUESTION, "-o", "no/a.png") == (1, "", "error: cannot write no/a.png: there is no directory no\n")
+    assert run(tmp_path, QUESTION)[2] == f"error: {tmp_path} is a directory: name an audio file in it\n"
+    status, _, err = run(clip, QUESTION, mata_refusal="MATA needs one KV cache for all sequences (kv_unified)")
+    assert status == 1 and "MATA cannot work here" in err
+    assert run("--no-mata", clip, QUESTION)[2].endswith(
+        "error: attention cannot be read here: the attention report needs one KV cache for all sequences (kv_unified)\n"
+    )
+    status, _, err = run(clip, QUESTION, "--average", "0", mata_refusal="", attention_layers=list(range(1, 30)))
+    assert (status, err.splitlines()[-1]) == (2, "error: layer 0 of this model has no attention to read")
+
+
+def test_without_matplotlib(run, clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    message = "a picture needs matplotlib, which is not installed: pip install 'mata-cpp[plot]', or ask for --json"
+    assert run(clip, QUESTION) == (1, "", f"error: {message}\n")
+    assert run("--json", clip, QUESTION)[0] == 0
+
+
+def test_interrupt(run, clip, fake):
+    def slow():
+        raise KeyboardInterrupt
+
+    assert run("--json", clip, QUESTION, slow=slow)[0] == 130
+
+
+def test_options_are_those_of_mata_chat():
+    """The same names and words, so that one is learned for both."""
+    ours = {param.name: param for param in cli.params}
+    theirs = {param.name: param for param in chat.cli.params}
+    left_out = {"words", "choices", "version"}
+    assert set(theirs) - left_out <= set(ours)
+    for name in set(theirs) - left_out - {"compare", "as_json"}:
+        assert ours[name].opts == theirs[name].opts and ours[name].default == theirs[name].default
+    result = CliRunner().invoke(cli, ["--help"], prog_name="mata-listen")
+    assert result.exit_code == 0 and "--average LAYERS" in result.stdout and "--alpha NUMBER" in result.stdout
+    assert CliRunner().invoke(cli, ["--version"], prog_name="mata-listen").stdout.startswith("mata-listen ")
