@@ -147,7 +147,7 @@ def _listen(
     from . import render
 
     heard = model.encode(clips)
-    for line in (render.facts(model, heard), *render.notes(model, heard)):
+    for line in (render.facts(model, heard), *render.notes(heard), *render.model_notes(model)):
         render.say(line, quiet=out.quiet)
     answer, without = _ask(model, clips, question, mata, reading, options)
     other = without if out.compare else None
