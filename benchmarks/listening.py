@@ -1,6 +1,6 @@
 """How often the default model listens at the right time: a recorded sound at a known place in faint noise.
 
-    python -m benchmarks.listening FOLDER [--fold 5] [--clips 3]
+    python -m benchmarks.listening FOLDER [--fold 5] [--skip 3] [--clips 3]
 
 FOLDER as for benchmarks.clips.  Of each recording of a short sound the loudest 0.8 s are put at 0.7 s and at 3.1 s into
 5 s of noise, 54 dB below.  A hit: the audio token with the greatest weight, in the row that predicts the answer's first
@@ -42,8 +42,11 @@ def placed(path: Path) -> Iterator[tuple[float, Audio]]:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--fold", default="5", show_default=True)
 @click.option("--clips", default=3, show_default=True, help="Of each label.")
+@click.option(
+    "--skip", default=3, show_default=True, help="The first ones of each label: the layers were chosen on them."
+)
 @click.option("--layers", multiple=True, default=["auto", "10:21", ":"], show_default=True, help="Averaged layers.")
-def main(folder: Path, fold: str, clips: int, layers: tuple[str, ...]) -> None:
+def main(folder: Path, fold: str, clips: int, skip: int, layers: tuple[str, ...]) -> None:
     with (folder / "clips.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["fold"] == fold]
     hits = {choice: 0 for choice in layers}
@@ -51,7 +54,7 @@ def main(folder: Path, fold: str, clips: int, layers: tuple[str, ...]) -> None:
     total = named = 0
     with AudioChat() as chat:
         for label in LABELS:
-            for row in [row for row in rows if row["label"] == label][:clips]:
+            for row in [row for row in rows if row["label"] == label][skip : skip + clips]:
                 for start, clip in placed(folder / row["file"]):
                     total += 1
                     right = False

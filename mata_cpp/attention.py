@@ -40,8 +40,9 @@ class Reading:
     """What is read while an answer is generated; ``attention=True`` stands for ``Reading()``.
 
     layers: those whose shares are kept, written as in Mata (":" is all that have attention).  average: those of them
-    over which the weights over time are averaged; "auto" is the last third here, where the default model finds a
-    sound's place (docs/attention.md).  heads: keep the shares of every head too.  Raises ValueError.
+    over which the weights over time are averaged; "auto" is the last third here, where the default model shows a
+    sound's place best, though far from always (docs/attention.md).  heads: keep the shares of every head
+    too.  Raises ValueError.
     """
 
     layers: LayerSpec = ":"

@@ -105,7 +105,11 @@ def placed(path, start, seconds=5.0, length=0.8, rate=16000):
 
 
 def test_it_listens_where_the_sound_is(fresh, sound_data):
-    """The row that predicts the name weighs the sound's place most; by chance 1 of 5 would be right."""
+    """The row that predicts the name weighs the sound's place most; by chance 1 of 5 would be right.
+
+    These recordings are among those the averaged layers were chosen on: this guards the path from clip to map.
+    How often it is right elsewhere is measured by benchmarks/listening.py.
+    """
     names = ["dog-5-203128-A.flac", "dog-5-208030-A.flac", "sneezing-5-187979-A.flac", "rooster-5-194930-B.flac"]
     peaks = []
     for name in names:
