@@ -51,7 +51,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
             axis.set_xscale("log")
             axis.set_xticks(lengths, [f"{length:g}" for length in lengths])
             axis.minorticks_off()
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
             axis.set_title(f"{name}: {title}", fontsize=9)
             axis.set_xlabel("clip (s)")
             axis.grid(alpha=0.3)
