@@ -1,4 +1,4 @@
-"""What happens to a recording between a microphone and a file: level, distance, rooms, noise, other sounds, bandwidth."""
+"""What happens to a recording between a microphone and a file: level, rooms, noise, other sounds, bandwidth."""
 
 from __future__ import annotations
 

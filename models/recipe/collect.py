@@ -1,6 +1,6 @@
 """Step 1: fetch the packages and gather the recordings into WORK/recordings.npy and .json.
 
-    python collect.py --work WORK --esc10 FOLDER --fsdd FOLDER [--debs FOLDER]
+python collect.py --work WORK --esc10 FOLDER --fsdd FOLDER [--debs FOLDER]
 """
 
 from __future__ import annotations

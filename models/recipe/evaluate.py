@@ -125,7 +125,11 @@ def kinds(samples: Sequence[Sample], rng: random.Random) -> list[Question]:
     made = []
     for x, what in samples:
         kind = KIND[what["sound"]]
-        others = [name for name in KINDS if name != kind and {name, kind} not in ({"music", "musical instrument"}, {"person", "speech"})]
+        others = [
+            name
+            for name in KINDS
+            if name != kind and {name, kind} not in ({"music", "musical instrument"}, {"person", "speech"})
+        ]
         options = [kind, *rng.sample(others, 3)]
         rng.shuffle(options)
         words = tuple(KIND_WORDS[name][0] for name in options)
@@ -239,15 +243,16 @@ def main() -> None:
         bench.line("language of recorded prompts, unseen texts, 5 options", made)
 
     def scenes() -> None:
-        clips = [clip for _, clip in items if clip.use in ("dev", "test")]
-        where = {id(clip): store for store, clip in items}
-        counts = {"count": 100, "order": 80, "pitch": 60, "loudness": 40, "tempo": 40}
-        made = features.scenes(lambda clip: where[id(clip)].audio(clip), clips, counts, np.random.default_rng(9))
+        plan = features.Plan(items, ("dev", "test"))
+        plan.scenes({"count": 100, "order": 80, "pitch": 60, "loudness": 40, "tempo": 40})
+        made = [job(np.random.default_rng((9, i))) for i, job in enumerate(plan.jobs)]
         groups: dict[str, list[Question]] = collections.defaultdict(list)
         for x, what in made:
             audio = Audio((x, RATE))
             if "count" in what:
-                groups["count 1-5, open"].append(Question(audio, "How many sounds are there?", qa.DIGITS[what["count"]]))
+                groups["count 1-5, open"].append(
+                    Question(audio, "How many sounds are there?", qa.DIGITS[what["count"]])
+                )
             elif "first" in what:
                 pair = (what["first"], what["second"])
                 if rng.random() < 0.5:

@@ -1,6 +1,6 @@
 """Step 5: WORK/trained.pt -> a projector (mmproj) and an adapter (LoRA) as GGUF files.
 
-    python export.py --work WORK [--to models/tiny] [--type q8_0|f16]
+python export.py --work WORK [--to models/tiny] [--type q8_0|f16]
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from whisper import BLOCKS, HEADS, MELS, WIDTH, Block, Encoder
 
 
 def add(writer: gguf.GGUFWriter, name: str, values: torch.Tensor | np.ndarray, kind: Type) -> None:
-    data = np.ascontiguousarray(values.detach().float().numpy() if isinstance(values, torch.Tensor) else values, np.float32)
+    data = np.ascontiguousarray(
+        values.detach().float().numpy() if isinstance(values, torch.Tensor) else values, np.float32
+    )
     if kind == Type.F16:
         data = data.astype(np.float16)
     elif kind == Type.Q8_0:
@@ -33,7 +35,9 @@ def projector(path: Path, work: Path, trained: dict, kind: Type) -> None:
     """The encoder with its trained last block and the projector, of type ultravox."""
     encoder, state = Encoder(packages.whisper_file(work / "wheels")), trained["projector"]
     last = Block()
-    last.load_state_dict({key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")})
+    last.load_state_dict(
+        {key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")}
+    )
     out = state["second.weight"].shape[0]
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_type("mmproj")
@@ -90,7 +94,12 @@ def adapter(path: Path, trained: dict) -> None:
     for index in range(1 + max(int(name.split(".")[1]) for name in values)):
         for matrix in MATRICES:
             for letter in "ab":
-                add(writer, f"blk.{index}.{matrix}.weight.lora_{letter}", values[f"layers.{index}.{matrix}.{letter}"], Type.F16)
+                add(
+                    writer,
+                    f"blk.{index}.{matrix}.weight.lora_{letter}",
+                    values[f"layers.{index}.{matrix}.{letter}"],
+                    Type.F16,
+                )
     _write(writer)
 
 

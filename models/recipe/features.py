@@ -2,8 +2,7 @@
 
     python features.py --work WORK [--per-label 80] [--seed 0]
 
-Writes WORK/features-train.npy (all frames, float16) and .json (what each variant is), and the development and test
-clips as they are: WORK/features-dev, WORK/features-test.
+Writes WORK/features-train.npy (all frames, float16) and .json (what each variant is).
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import augment
 import labels
@@ -24,10 +25,9 @@ from clips import RATE, Clip, Store
 from numpy.random import Generator
 from whisper import Encoder, log_mel
 
-BATCH = 24
 LONGEST = 8.0
 QUANTUM = 0.16
-"""Lengths of variants are multiples of this, seconds: clips of one length are encoded together."""
+"""Lengths of variants are multiples of this, seconds, so that batches have little padding."""
 
 Made = tuple[np.ndarray, dict]
 
@@ -84,17 +84,79 @@ def beep(rng: Generator, hertz: float, seconds: float) -> np.ndarray:
     return (x / np.abs(x).max()).astype(np.float32)
 
 
-COUNTABLE = (
-    "dog barking|cow mooing|sheep bleating|goat bleating|rooster crowing|duck quacking|goose honking|crow cawing|cat meowing|"
-    "person sneezing|person coughing|gunshot|door|hammering|chopping wood|swords clashing|glass breaking|coins|"
-    "piano|guitar|drums|xylophone|bells|trumpet|cymbal|explosion|snapping fingers|screaming|frog croaking|mining"
-).split("|")
-DISTINCT = (
-    "dog barking|cow mooing|sheep bleating|rooster crowing|duck quacking|cat meowing|horse neighing|wolf howling|elephant trumpeting|"
-    "birds chirping|crickets|baby crying|person sneezing|laughing|footsteps|applause|chainsaw|helicopter|car engine|train|rain|"
-    "thunder|sea waves|fire crackling|clock ticking|telephone ringing|church bells|glass breaking|explosion|gunshot|swords clashing|"
-    "piano|guitar|violin|trumpet|flute|drums|organ|speech"
-).split("|")
+COUNTABLE = [
+    "dog barking",
+    "cow mooing",
+    "sheep bleating",
+    "goat bleating",
+    "rooster crowing",
+    "duck quacking",
+    "goose honking",
+    "crow cawing",
+    "cat meowing",
+    "person sneezing",
+    "person coughing",
+    "gunshot",
+    "door",
+    "hammering",
+    "chopping wood",
+    "swords clashing",
+    "glass breaking",
+    "coins",
+    "piano",
+    "guitar",
+    "drums",
+    "xylophone",
+    "bells",
+    "trumpet",
+    "cymbal",
+    "explosion",
+    "snapping fingers",
+    "screaming",
+    "frog croaking",
+    "mining",
+]
+DISTINCT = [
+    "dog barking",
+    "cow mooing",
+    "sheep bleating",
+    "rooster crowing",
+    "duck quacking",
+    "cat meowing",
+    "horse neighing",
+    "wolf howling",
+    "elephant trumpeting",
+    "birds chirping",
+    "crickets",
+    "baby crying",
+    "person sneezing",
+    "laughing",
+    "footsteps",
+    "applause",
+    "chainsaw",
+    "helicopter",
+    "car engine",
+    "train",
+    "rain",
+    "thunder",
+    "sea waves",
+    "fire crackling",
+    "clock ticking",
+    "telephone ringing",
+    "church bells",
+    "glass breaking",
+    "explosion",
+    "gunshot",
+    "swords clashing",
+    "piano",
+    "guitar",
+    "violin",
+    "trumpet",
+    "flute",
+    "drums",
+    "organ",
+    "speech",
+]
 
 
 class Scenes:
@@ -133,7 +195,9 @@ class Scenes:
         pause = np.zeros(int(rng.uniform(0.05, 0.5) * RATE), np.float32)
         parts = []
         for name in (first, second):
-            x = augment.crop(self.audio(self.pool[name][int(rng.integers(len(self.pool[name])))]), rng.uniform(1, 2.2), rng)
+            x = augment.crop(
+                self.audio(self.pool[name][int(rng.integers(len(self.pool[name])))]), rng.uniform(1, 2.2), rng
+            )
             parts.append(x / max(1e-4, float(np.sqrt(np.square(x).mean()))) * 0.1)
         x = np.clip(np.concatenate([parts[0], pause, parts[1]]), -1, 1)
         return augment.vary(x, rng, gentle=True), {"first": first, "second": second}
@@ -148,7 +212,9 @@ class Scenes:
         for hertz in (low, high) if up else (high, low):
             shape.bit_generator.state = state
             parts += [beep(shape, hertz, seconds), np.zeros(int(rng.uniform(0.05, 0.25) * RATE), np.float32)]
-        return augment.vary(np.concatenate(parts), rng, gentle=True, changes_speed=False), {"pitch": "up" if up else "down"}
+        return augment.vary(np.concatenate(parts), rng, gentle=True, changes_speed=False), {
+            "pitch": "up" if up else "down"
+        }
 
     def loudness(self) -> Made:
         rng, up = self.rng, bool(self.rng.integers(2))
@@ -164,7 +230,9 @@ class Scenes:
         label = str(rng.choice([name for name in COUNTABLE if self.pool.get(name)]))
         one = self.event(label, 0.15) if rng.random() < 0.6 else beep(rng, float(rng.uniform(300, 1500)), 0.1)
         n, slow = int(rng.integers(6, 10)), float(rng.uniform(0.5, 0.8))
-        gaps = np.geomspace(slow, slow / rng.uniform(3, 5), n) if up else np.geomspace(slow / rng.uniform(3, 5), slow, n)
+        gaps = (
+            np.geomspace(slow, slow / rng.uniform(3, 5), n) if up else np.geomspace(slow / rng.uniform(3, 5), slow, n)
+        )
         x = np.zeros(int((gaps.sum() + 0.4) * RATE), np.float32)
         for at in np.concatenate([[0], np.cumsum(gaps)[:-1]]):
             start = int(at * RATE)
@@ -172,125 +240,118 @@ class Scenes:
         return augment.vary(x, rng, gentle=True, changes_speed=False), {"tempo": "up" if up else "down"}
 
 
-def scenes(store: Callable[[Clip], np.ndarray], clips: list[Clip], counts: dict[str, int], rng: Generator) -> Iterator[Made]:
-    pool = collections.defaultdict(list)
-    for clip in clips:
-        if "sound" in clip.what:
-            pool[clip.what["sound"]].append(clip)
-        elif "language" in clip.what:
-            pool["speech"].append(clip)
-    maker = Scenes(store, pool, rng)
-    for name, n in counts.items():
-        for _ in range(n):
-            yield getattr(maker, name)()
+Job = Callable[[Generator], Made | None]
 
 
-def training(items: list[tuple[Store, Clip]], per_label: int, rng: Generator) -> Iterator[Made]:
-    """All training variants.  Rare labels get more variants of each recording, at most 30."""
-    where = {id(clip): store for store, clip in items}
+class Plan:
+    """What is to be made of a set of clips: jobs, each with a random generator of its own, in any order."""
 
-    def audio(clip: Clip) -> np.ndarray:
-        return where[id(clip)].audio(clip)
+    def __init__(self, items: list[tuple[Store, Clip]], uses: tuple[str, ...]) -> None:
+        self._where = {id(clip): store for store, clip in items}
+        self.clips = [clip for _, clip in items if clip.use in uses]
+        self.pool: dict[str, list[Clip]] = collections.defaultdict(list)
+        for clip in self.clips:
+            if "sound" in clip.what:
+                self.pool[clip.what["sound"]].append(clip)
+            elif "language" in clip.what:
+                self.pool["speech"].append(clip)
+        self.jobs: list[Job] = []
 
-    clips = [clip for _, clip in items if clip.use == "train"]
-    by_label = collections.defaultdict(list)
-    for clip in clips:
-        if "sound" in clip.what:
-            by_label[clip.what["sound"]].append(clip)
-    ambient = [clip for name in ("wind", "rain", "birds chirping", "traffic", "crowd") for clip in by_label[name]]
+    def audio(self, clip: Clip) -> np.ndarray:
+        return self._where[id(clip)].audio(clip)
 
-    def ambience() -> np.ndarray:
-        return augment.crop(audio(ambient[int(rng.integers(len(ambient)))]), 6, rng)
+    def scenes(self, counts: dict[str, int]) -> None:
+        for name, n in counts.items():
+            self.jobs += [lambda rng, name=name: getattr(Scenes(self.audio, self.pool, rng), name)()] * n
 
-    for label, group in by_label.items():
-        want = per_label * (2 if len(group) >= 30 else 1)
-        chosen = [group[int(i)] for i in rng.permutation(len(group))]
-        if labels.KIND[label] != "musical instrument":
-            chosen.sort(key=lambda clip: "soundfont" in clip.source)  # recordings first
-        each = min(30, max(1, round(want / len(chosen))))
-        for clip in chosen[:want]:
-            for _ in range(each):
-                yield sound(clip, audio(clip), ambience, rng)
-    digits = [clip for clip in clips if "digit" in clip.what]
-    for i in rng.permutation(len(digits))[: per_label * 16]:
-        clip = digits[int(i)]
-        yield augment.vary(place(audio(clip), rng), rng), {"digit": clip.what["digit"], "language": "English"}
-    spoken = [clip for clip in clips if "language" in clip.what]
-    foreign = [clip for clip in spoken if clip.what["text"] is None]
-    phrases = [clip for clip in spoken if clip.what["text"] is not None]
-    for group, n in ((foreign, per_label * 14), (phrases, per_label * 24)):
-        for i in rng.permutation(len(group))[:n]:
-            clip = group[int(i)]
-            x = audio(clip)
+    def training(self, per_label: int, rng: Generator) -> None:
+        """All training variants.  Rare labels get more of each recording, at most 30."""
+        by_label = {label: [clip for clip in group if "sound" in clip.what] for label, group in self.pool.items()}
+        ambient = [
+            clip for name in ("wind", "rain", "birds chirping", "traffic", "crowd") for clip in by_label.get(name, [])
+        ]
+
+        def ambience(rng: Generator) -> np.ndarray:
+            return augment.crop(self.audio(ambient[int(rng.integers(len(ambient)))]), 6, rng)
+
+        def one_sound(rng: Generator, clip: Clip) -> Made:
+            return sound(clip, self.audio(clip), lambda: ambience(rng), rng)
+
+        def one_word(rng: Generator, clip: Clip) -> Made | None:
+            x = self.audio(clip)
+            if "digit" in clip.what:
+                return augment.vary(place(x, rng), rng), {"digit": clip.what["digit"], "language": "English"}
             if clip.what["text"] is None:
                 x = augment.crop(x, 4, rng)
             elif len(x) > LONGEST * RATE:
+                return None
+            return augment.vary(place(x, rng), rng), dict(clip.what)
+
+        def add(maker: Callable[[Generator, Clip], Made | None], clips: list[Clip], times: int = 1) -> None:
+            for clip in clips:
+                self.jobs += [lambda rng, clip=clip: maker(rng, clip)] * times
+
+        for label, group in by_label.items():
+            if not group:
                 continue
-            yield augment.vary(place(x, rng), rng), dict(clip.what)
-    counts = {"count": 16, "order": 16, "pitch": 9, "loudness": 6, "tempo": 6}
-    yield from scenes(audio, clips, {name: n * per_label for name, n in counts.items()}, rng)
+            want = per_label * (2 if len(group) >= 30 else 1)
+            chosen = [group[int(i)] for i in rng.permutation(len(group))]
+            if labels.KIND[label] != "musical instrument":
+                chosen.sort(key=lambda clip: "soundfont" in clip.source)  # recordings first
+            add(one_sound, chosen[:want], min(30, max(1, round(want / len(chosen)))))
+        words = [clip for clip in self.clips if "sound" not in clip.what]
+        words = [words[int(i)] for i in rng.permutation(len(words))]
+        add(one_word, [clip for clip in words if "digit" in clip.what][: per_label * 16])
+        add(
+            one_word,
+            [clip for clip in words if "language" in clip.what and clip.what["text"] is None][: per_label * 14],
+        )
+        add(one_word, [clip for clip in words if clip.what.get("text")][: per_label * 24])
+        counts = {"count": 16, "order": 16, "pitch": 9, "loudness": 6, "tempo": 6}
+        self.scenes({name: n * per_label for name, n in counts.items()})
 
 
-def holding(items: list[tuple[Store, Clip]], use: str, rng: Generator) -> Iterator[Made]:
-    """The held-out clips as they are (at most LONGEST s), and scenes made of them."""
-    where = {id(clip): store for store, clip in items}
-    clips = [clip for _, clip in items if clip.use == use]
-    for clip in clips:
-        yield where[id(clip)].audio(clip)[: int(LONGEST * RATE)], {**clip.what, "source": clip.source}
-    counts = {"count": 100, "order": 100, "pitch": 60, "loudness": 40, "tempo": 40}
-    yield from scenes(lambda clip: where[id(clip)].audio(clip), clips, counts, rng)
+_work: dict[str, Any] = {}
+"""What the worker processes inherit."""
 
 
-def write(path: Path, made: Iterator[Made], encoder: Encoder) -> None:
-    frames: list[np.ndarray] = []
-    about: list[dict] = []
-    waiting: dict[int, list[tuple[torch.Tensor, dict]]] = collections.defaultdict(list)
-    begun = time.monotonic()
-
-    def flush(group: list[tuple[torch.Tensor, dict]]) -> None:
-        for features, (_, what) in zip(encoder.before_last([mel for mel, _ in group]), group, strict=True):
-            frames.append(features.to(torch.float16).numpy())
-            about.append({**what, "frames": len(features)})
-            if len(about) % 1000 == 0:
-                print(path.name, len(about), f"{time.monotonic() - begun:.0f} s", flush=True)
-        group.clear()
-
-    for samples, what in made:
-        x = samples if "source" in what else rounded(samples[: int(LONGEST * RATE)])
-        mel = log_mel(x)
-        group = waiting[mel.shape[1]]
-        group.append((mel, what))
-        if len(group) * mel.shape[1] >= BATCH * 200:
-            flush(group)
-    for group in waiting.values():
-        if group:
-            flush(group)
-    np.save(path.with_suffix(".npy"), np.concatenate(frames))
-    path.with_suffix(".json").write_text(json.dumps(about))
-    print(path.name, len(about), f"{time.monotonic() - begun:.0f} s", flush=True)
+def _make(index: int) -> tuple[np.ndarray, dict] | None:
+    made = _work["plan"].jobs[index](np.random.default_rng((_work["seed"], index)))
+    if made is None:
+        return None
+    samples, what = made
+    mel = log_mel(rounded(samples[: int(LONGEST * RATE)]))
+    features = _work["encoder"].before_last([mel])[0]
+    return features.to(torch.float16).numpy(), {**what, "frames": len(features)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--per-label", type=int, default=80, help="variants of each label, about")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("train", "dev", "test"))
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)
     work: Path = arguments.work
     stores = [Store.load(work / name) for name in ("recordings", "rendered", "spoken")]
-    items = [(store, clip) for store in stores for clip in store.clips]
+    plan = Plan([(store, clip) for store in stores for clip in store.clips], ("train",))
+    plan.training(arguments.per_label, np.random.default_rng(arguments.seed))
     encoder = Encoder(packages.whisper_file(work / "wheels")).eval()
-    makers = {
-        "dev": lambda rng: holding(items, "dev", rng),
-        "test": lambda rng: holding(items, "test", rng),
-        "train": lambda rng: training(items, arguments.per_label, rng),
-    }
-    for index, (use, maker) in enumerate(makers.items()):
-        if arguments.only in (None, use):
-            write(work / f"features-{use}", maker(np.random.default_rng((arguments.seed, index))), encoder)
+    _work.update(plan=plan, encoder=encoder, seed=arguments.seed)
+    frames: list[np.ndarray] = []
+    about: list[dict] = []
+    begun = time.monotonic()
+    print(len(plan.jobs), "variants", flush=True)
+    with multiprocessing.get_context("fork").Pool(arguments.processes) as pool:
+        for made in pool.imap(_make, range(len(plan.jobs)), chunksize=16):
+            if made is not None:
+                frames.append(made[0])
+                about.append(made[1])
+                if len(about) % 500 == 0:
+                    print(len(about), f"{time.monotonic() - begun:.0f} s", flush=True)
+    np.save(work / "features-train.npy", np.concatenate(frames))
+    (work / "features-train.json").write_text(json.dumps(about))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The frozen language model in PyTorch, read from its GGUF file, with low-rank adapters beside its matrices.
 
-The arithmetic follows llama.cpp's graph of the architecture "llama" (rotary pairs are neighbours, as the file has them),
-so that adapters trained here can be stored as they are.
+The arithmetic follows llama.cpp's graph of the architecture "llama" (rotary pairs are neighbours, as the file has
+them), so that adapters trained here can be stored as they are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class LanguageModel(nn.Module):
             values = quants.dequantize(tensor.data, tensor.tensor_type)
             return torch.tensor(np.asarray(values, dtype=np.float32))
 
-        self.heads, self.kv_heads = int(number("llama.attention.head_count")), int(number("llama.attention.head_count_kv"))
+        self.heads, self.kv_heads = (
+            int(number("llama.attention.head_count")),
+            int(number("llama.attention.head_count_kv")),
+        )
         self.base, self.eps = number("llama.rope.freq_base"), number("llama.attention.layer_norm_rms_epsilon")
         self.register_buffer("table", matrix("token_embd.weight").to(dtype), persistent=False)
         self.width = self.table.shape[1]

@@ -51,7 +51,7 @@ def whisper_file(folder: Path) -> bytes:
 
 
 def files(package: Path, inner: str = "", endings: tuple[str, ...] = SOUND) -> Iterator[tuple[str, bytes]]:
-    """(path, content) of the files with these endings; inner: archives in the package (zip, Qt resources) to look into."""
+    """(path, content) of the files with these endings; inner: archives (zip, Qt resources) to look into."""
     for path, content in _members(package, f"*{inner}" if inner else "", endings):
         if not inner:
             yield path, content

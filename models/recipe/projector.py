@@ -32,11 +32,17 @@ class Projector(nn.Module):
         self.second = nn.Linear(hidden, out, bias=False)
         nn.init.normal_(self.second.weight, std=spread / hidden**0.5)
 
-    def forward(self, frames: Tensor, lengths: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
-        """frames [B, T, 384] (zeros behind lengths) -> tokens [B, N, out] and which of them are real [B, N]."""
+    def heard(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """The encoder's output [B, T, 384] from what goes into its last block; zeros behind lengths."""
         real = torch.arange(frames.shape[1])[None] < lengths[:, None]
-        x = self.norm(self.block(frames, real)) * real[..., None]
+        return self.norm(self.block(frames, real)) * real[..., None]
+
+    def project(self, x: Tensor, lengths: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
+        """The encoder's output -> tokens [B, N, out] and which of them are real [B, N]."""
         x = F.pad(x, (0, 0, 0, -x.shape[1] % STACK)).reshape(len(x), -1, WIDTH * STACK)
         tokens = torch.arange(x.shape[1])[None] < (-(-lengths // STACK))[:, None]
         one, two = self.first(self.pre(F.dropout(x, drop))).chunk(2, -1)
         return self.second(self.mid(one * F.silu(two))), tokens
+
+    def forward(self, frames: Tensor, lengths: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
+        return self.project(self.heard(frames, lengths), lengths, drop)

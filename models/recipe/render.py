@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
 import packages
 import sources
 from clips import RATE, Store, decode
@@ -86,18 +85,65 @@ EFFECTS: dict[str, tuple[tuple[int, int], ...]] = {
 }
 PHRASES, TEST_PHRASES, SECONDS = 30, 6, 4.0
 
-SUBJECTS = "the dog|my brother|the old man|a young woman|our teacher|the driver|the doctor|a small child|the captain|nobody".split("|")
-VERBS = "opened|closed|found|bought|painted|lost|cleaned|forgot|carried|wanted".split("|")
-OBJECTS = (
-    "the door|a red car|the window|two apples|the blue book|a cup of tea|the old clock|some bread|the garden|a long letter"
-).split("|")
-PLACES = "this morning|in the park|after dinner|near the river|at school|last week|on the train|before the rain||".split("|")
-REQUESTS = (
-    "please call me later|turn off the light|what time is it|where is the station|thank you very much|"
-    "good morning everyone|i will be there soon|can you help me|the weather is nice today|see you tomorrow|"
-    "how much does it cost|open the window please|my name is anna|i would like some water|the train is late|"
-    "press one for english|please leave a message|your call is important|please try again|goodbye"
-).split("|")
+SUBJECTS = [
+    "the dog",
+    "my brother",
+    "the old man",
+    "a young woman",
+    "our teacher",
+    "the driver",
+    "the doctor",
+    "a small child",
+    "the captain",
+    "nobody",
+]
+VERBS = ["opened", "closed", "found", "bought", "painted", "lost", "cleaned", "forgot", "carried", "wanted"]
+OBJECTS = [
+    "the door",
+    "a red car",
+    "the window",
+    "two apples",
+    "the blue book",
+    "a cup of tea",
+    "the old clock",
+    "some bread",
+    "the garden",
+    "a long letter",
+]
+PLACES = [
+    "this morning",
+    "in the park",
+    "after dinner",
+    "near the river",
+    "at school",
+    "last week",
+    "on the train",
+    "before the rain",
+    "",
+    "",
+]
+REQUESTS = [
+    "please call me later",
+    "turn off the light",
+    "what time is it",
+    "where is the station",
+    "thank you very much",
+    "good morning everyone",
+    "i will be there soon",
+    "can you help me",
+    "the weather is nice today",
+    "see you tomorrow",
+    "how much does it cost",
+    "open the window please",
+    "my name is anna",
+    "i would like some water",
+    "the train is late",
+    "press one for english",
+    "please leave a message",
+    "your call is important",
+    "please try again",
+    "goodbye",
+]
 
 
 Note = tuple[float, float, int, int, int]
@@ -131,7 +177,22 @@ def play(soundfont: Path, song: bytes) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         score, sound = Path(folder) / "a.mid", Path(folder) / "a.wav"
         score.write_bytes(song)
-        command = ["fluidsynth", "-ni", "-g", "0.7", "-R", "0", "-C", "0", "-r", str(RATE), "-F", sound, soundfont, score]
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-g",
+            "0.7",
+            "-R",
+            "0",
+            "-C",
+            "0",
+            "-r",
+            str(RATE),
+            "-F",
+            sound,
+            soundfont,
+            score,
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         import soundfile
 
@@ -199,7 +260,12 @@ def songs(store: Store, soundfont: Path, use: str, name: str, rng: random.Random
     seconds = 12.0
     for index in range(count):
         begun = index * seconds
-        chosen = (rng.choice((0, 19, 24, 25, 48, 4)), rng.choice((32, 33, 34)), rng.choice(tunes), rng.choice((48, 52, 89, 61)))
+        chosen = (
+            rng.choice((0, 19, 24, 25, 48, 4)),
+            rng.choice((32, 33, 34)),
+            rng.choice(tunes),
+            rng.choice((48, 52, 89, 61)),
+        )
         changes += [(begun, channel, 0, program) for channel, program in enumerate(chosen)]
         root, beat, third = rng.randint(48, 59), rng.uniform(0.28, 0.5), rng.choice((3, 4))
         for bar in range(5):
@@ -207,7 +273,9 @@ def songs(store: Store, soundfont: Path, use: str, name: str, rng: random.Random
             for channel, keys, length in ((0, (0, third, 7), 1.8), (1, (-24,), 0.9), (3, (0, 7, 12), 3.6)):
                 for half in range(2 if length < 3 else 1):
                     at = begun + (bar * 4 + half * 2) * beat
-                    notes += [(at, length * beat, max(24, base + key), 80 + 10 * (channel == 1), channel) for key in keys]
+                    notes += [
+                        (at, length * beat, max(24, base + key), 80 + 10 * (channel == 1), channel) for key in keys
+                    ]
             for quarter in range(4):
                 at = begun + (bar * 4 + quarter) * beat
                 if rng.random() < 0.85:
@@ -244,7 +312,17 @@ def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
         sound = Path(folder) / "a.wav"
         if voice.startswith("flite:"):
             stretch = rng.uniform(0.85, 1.15)
-            command = ["flite", "-voice", voice[6:], "--setf", f"duration_stretch={stretch:.2f}", "-t", text, "-o", str(sound)]
+            command = [
+                "flite",
+                "-voice",
+                voice[6:],
+                "--setf",
+                f"duration_stretch={stretch:.2f}",
+                "-t",
+                text,
+                "-o",
+                str(sound),
+            ]
         else:
             rate, pitch = rng.randint(130, 190), rng.randint(30, 65)
             command = ["espeak-ng", "-v", voice, "-s", str(rate), "-p", str(pitch), "-w", str(sound), text]
@@ -252,7 +330,16 @@ def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
         return decode(sound)
 
 
-TRAIN_VOICES = ("flite:kal16", "flite:awb", "flite:rms", "flite:slt", "en-us", "en-us+f3", "en-gb-x-rp", "en-gb-scotland+f2")
+TRAIN_VOICES = (
+    "flite:kal16",
+    "flite:awb",
+    "flite:rms",
+    "flite:slt",
+    "en-us",
+    "en-us+f3",
+    "en-gb-x-rp",
+    "en-gb-scotland+f2",
+)
 TEST_VOICES = ("flite:kal", "en-gb+m3")
 
 

@@ -1,7 +1,7 @@
 """Which recordings are used, from which package, under which licence, for what.
 
-use: "train" (free licences that allow it: CC0, CC BY, CC BY-SA, MIT, Artistic, Free Art) or "dev".  Recordings under the GNU
-licences are never trained on: they make the development set, from other hands than the training set.
+use: "train" (CC0, CC BY, CC BY-SA, MIT, Artistic, Free Art) or "dev".  Recordings under the
+GNU licences are never trained on: they make the development set, from other hands than the training set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Step 4: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard (no language model, minutes);
+"""Step 4: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
 stage 2 asks questions through the language model.
 
     python train.py --work WORK --model SmolLM2-135M-Instruct.Q4_1.gguf [--minutes-1 8] [--minutes-2 50]
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import copy
 import json
 import math
 import random
@@ -35,7 +36,17 @@ SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
 HIDDEN, RANK, ALPHA = 768, 8, 16.0
-WEIGHTS = {"sound": 0.62, "digit": 0.07, "foreign": 0.04, "text": 0.07, "count": 0.07, "first": 0.06, "pitch": 0.03, "loudness": 0.02, "tempo": 0.02}
+WEIGHTS = {
+    "sound": 0.62,
+    "digit": 0.07,
+    "foreign": 0.04,
+    "text": 0.07,
+    "count": 0.07,
+    "first": 0.06,
+    "pitch": 0.03,
+    "loudness": 0.02,
+    "tempo": 0.02,
+}
 
 
 class Features:
@@ -45,6 +56,21 @@ class Features:
         self.frames = np.load(path.with_suffix(".npy"), mmap_mode="r")
         self.about: list[dict] = json.loads(path.with_suffix(".json").read_text())
         self.starts = np.concatenate([[0], np.cumsum([what["frames"] for what in self.about])])
+
+    @torch.no_grad()
+    def behind(self, projector: Projector) -> Features:
+        """These features as the untrained last block makes them, which is computed once."""
+        made = copy.copy(self)
+        made.frames = np.empty_like(self.frames)
+        order = sorted(range(len(self)), key=lambda i: self.about[i]["frames"])
+        for at in range(0, len(order), 16):
+            index = order[at : at + 16]
+            frames, lengths = self.batch(index)
+            with torch.autocast("cpu", torch.bfloat16):
+                heard = projector.heard(frames, lengths)
+            for row, i in enumerate(index):
+                made.frames[self.starts[i] : self.starts[i + 1]] = heard[row, : lengths[row]].half().numpy()
+        return made
 
     def __len__(self) -> int:
         return len(self.about)
@@ -150,10 +176,11 @@ def stage1(projector: Projector, model: LanguageModel, engine: _core.Engine, dat
     place = {token: i + 1 for i, token in enumerate(pieces)}
     spoken = F.normalize(words.table[pieces] - words.centre, dim=-1) if pieces else None
     blank, scale = torch.nn.Parameter(torch.tensor(2.0)), torch.nn.Parameter(torch.tensor(3.0))
-    parameters = [*projector.parameters(), blank, scale]
-    last = [*projector.block.parameters(), *projector.norm.parameters()]
-    rest = [p for p in parameters if all(p is not q for q in last)]
-    opt = optimizer([(rest, 1.5e-3, 0.05), (last, 2e-4, 0.01)])
+    last = {id(p) for p in (*projector.block.parameters(), *projector.norm.parameters())}
+    parameters = [*(p for p in projector.parameters() if id(p) not in last), blank, scale]
+    opt = optimizer([(parameters, 1.5e-3, 0.05)])
+    data = data.behind(projector)
+    print("encoded", flush=True)
     names = ["sound", "digit", "foreign", "text"]
     seen: dict[str, list[float]] = collections.defaultdict(list)
     clock.begun = time.monotonic()
@@ -162,7 +189,7 @@ def stage1(projector: Projector, model: LanguageModel, engine: _core.Engine, dat
         with torch.autocast("cpu", torch.bfloat16):
             frames, lengths = data.batch(index, True, rng)
             frames = frames + 0.05 * frames.std() * torch.randn_like(frames)
-            tokens, real = projector(frames, lengths, drop=0.1)
+            tokens, real = projector.project(frames, lengths, drop=0.1)
         tokens = F.normalize(tokens.float() - words.centre, dim=-1)
         weight = real.float() / real.sum(1, keepdim=True)
         losses = []
@@ -170,7 +197,9 @@ def stage1(projector: Projector, model: LanguageModel, engine: _core.Engine, dat
             rows, wanted = [], []
             for row, i in enumerate(index):
                 what = data.about[i]
-                value = {"sound": what.get("sound"), "digit": what.get("digit"), "language": what.get("language")}.get(name)
+                value = {"sound": what.get("sound"), "digit": what.get("digit"), "language": what.get("language")}.get(
+                    name
+                )
                 if name == "kind":
                     value = KIND[what["sound"]] if "sound" in what else "speech" if "language" in what else None
                 elif name == "sound" and "language" in what:
@@ -178,12 +207,19 @@ def stage1(projector: Projector, model: LanguageModel, engine: _core.Engine, dat
                 if value is None:
                     continue
                 rows.append(row)
-                known = {"sound": label_names, "kind": list(KINDS), "digit": list(qa.DIGITS), "language": list(qa.LANGUAGES)}
+                known = {
+                    "sound": label_names,
+                    "kind": list(KINDS),
+                    "digit": list(qa.DIGITS),
+                    "language": list(qa.LANGUAGES),
+                }
                 wanted.append(known[name].index(value))
             if rows:
                 near = (tokens[rows] @ targets[name].T) * scale.exp()
                 # what most tokens say, and what one token says clearly
-                pooled = (near * weight[rows][..., None]).sum(1) * 0.7 + 0.3 * near.masked_fill(~real[rows][..., None], -1e4).amax(1)
+                pooled = (near * weight[rows][..., None]).sum(1) * 0.7 + 0.3 * near.masked_fill(
+                    ~real[rows][..., None], -1e4
+                ).amax(1)
                 loss = F.cross_entropy(pooled, torch.tensor(wanted), label_smoothing=0.05)
                 seen[name].append(float(loss.detach()))
                 losses.append(part * loss * len(rows) / len(index))
@@ -211,11 +247,13 @@ def stage1(projector: Projector, model: LanguageModel, engine: _core.Engine, dat
 class Asker:
     """Sequences: system and user opening, the clip, then questions that do not see one another."""
 
-    def __init__(self, model: LanguageModel, engine: _core.Engine, rng: random.Random) -> None:
+    def __init__(self, model: LanguageModel, engine: _core.Engine, rng: random.Random, cache: Path) -> None:
         self.model, self.rng = model, rng
         self.tokenize = engine.tokenize
         self.before = torch.tensor(engine.tokenize(BEFORE))
-        self.plain = plain.answers(engine, BEFORE, AFTER)
+        if not cache.exists():
+            cache.write_text(json.dumps(plain.answers(engine, BEFORE, AFTER)))
+        self.plain: list[qa.QA] = [(question, answer) for question, answer in json.loads(cache.read_text())]
         print(len(self.plain), "plain questions", flush=True)
 
     def branch(self, pairs: list[qa.QA], clip: bool = True) -> tuple[list[int], list[bool]]:
@@ -230,8 +268,10 @@ class Asker:
             learnt += [False] * len(asked) + [True] * len(said)
         return tokens, learnt
 
-    def loss(self, audio: Tensor | None, real: Tensor | None, branches: list[list[tuple[list[int], list[bool]]]]) -> Tensor:
-        """Cross-entropy of the answers.  audio [B, N, width], real [B, N]; branches: for each clip its conversations."""
+    def loss(
+        self, audio: Tensor | None, real: Tensor | None, branches: list[list[tuple[list[int], list[bool]]]]
+    ) -> Tensor:
+        """Cross-entropy of the answers.  audio [B, N, width], real [B, N]; branches: conversations of each clip."""
         head, batch = len(self.before), len(branches)
         slots = 0 if audio is None else audio.shape[1]
         length = head + slots + max(sum(len(tokens) for tokens, _ in row) for row in branches)
@@ -303,15 +343,21 @@ def stage2(projector: Projector, model: LanguageModel, asker: Asker, data: Featu
         advance(opt, clock, loss, parameters)
         if clock.step % 50 == 0:
             spent = time.monotonic() - clock.begun
-            print(f"stage 2 step {clock.step} {spent:.0f} s clips {clips} questions {asked} loss {np.mean(losses):.4f}", flush=True)
-        if clock.step % 400 == 0:
+            print(
+                f"stage 2 step {clock.step} {spent:.0f} s clips {clips} questions {asked} loss {np.mean(losses):.4f}",
+                flush=True,
+            )
+        if clock.step % 50 == 0:
             store(save, projector, model)
     store(save, projector, model)
 
 
 def store(path: Path, projector: Projector, model: LanguageModel) -> None:
     adapters = {name: value.detach().clone() for name, value in model.named_parameters()}
-    torch.save({"projector": projector.state_dict(), "adapters": adapters, "hidden": HIDDEN, "rank": RANK, "alpha": ALPHA}, path)
+    torch.save(
+        {"projector": projector.state_dict(), "adapters": adapters, "hidden": HIDDEN, "rank": RANK, "alpha": ALPHA},
+        path,
+    )
 
 
 def main() -> None:
@@ -322,7 +368,8 @@ def main() -> None:
     parser.add_argument("--minutes-2", type=float, default=50)
     parser.add_argument("--steps-1", type=int, default=0)
     parser.add_argument("--steps-2", type=int, default=0)
-    parser.add_argument("--skip-1", action="store_true", help="go on from WORK/stage1.pt")
+    parser.add_argument("--skip-1", action="store_true", help="begin stage 2 from WORK/stage1.pt")
+    parser.add_argument("--resume", action="store_true", help="begin stage 2 from WORK/trained.pt")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -330,18 +377,20 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     work: Path = arguments.work
     model = LanguageModel(arguments.model, RANK, ALPHA, torch.bfloat16)
-    engine = _core.Engine(str(arguments.model), n_ctx=512)
+    engine = _core.Engine(str(arguments.model), n_ctx=512, n_threads=1)
     encoder = Encoder(packages.whisper_file(work / "wheels"))
     spread = float(model.table.float().std())
     projector = Projector(encoder, HIDDEN, model.width, spread)
     data = Features(work / "features-train")
     print(len(data), "variants;", sum(p.numel() for p in projector.parameters()), "projector parameters", flush=True)
-    if arguments.skip_1:
-        projector.load_state_dict(torch.load(work / "stage1.pt")["projector"])
+    if arguments.skip_1 or arguments.resume:
+        trained = torch.load(work / ("trained.pt" if arguments.resume else "stage1.pt"))
+        projector.load_state_dict(trained["projector"])
+        model.load_state_dict(trained["adapters"])
     else:
         stage1(projector, model, engine, data, Clock(arguments.minutes_1, arguments.steps_1))
         store(work / "stage1.pt", projector, model)
-    asker = Asker(model, engine, random.Random(arguments.seed + 2))
+    asker = Asker(model, engine, random.Random(arguments.seed + 2), work / "plain.json")
     stage2(projector, model, asker, data, Clock(arguments.minutes_2, arguments.steps_2), work / "trained.pt")
 
 
