@@ -37,13 +37,13 @@ BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
 HIDDEN, RANK, ALPHA = 768, 8, 16.0
 WEIGHTS = {
-    "sound": 0.62,
+    "sound": 0.68,
     "digit": 0.07,
-    "foreign": 0.04,
-    "text": 0.07,
-    "count": 0.07,
-    "first": 0.06,
-    "pitch": 0.03,
+    "foreign": 0.03,
+    "text": 0.05,
+    "count": 0.06,
+    "first": 0.05,
+    "pitch": 0.02,
     "loudness": 0.02,
     "tempo": 0.02,
 }
@@ -58,9 +58,13 @@ class Features:
         self.starts = np.concatenate([[0], np.cumsum([what["frames"] for what in self.about])])
 
     @torch.no_grad()
-    def behind(self, projector: Projector) -> Features:
-        """These features as the untrained last block makes them, which is computed once."""
+    def behind(self, projector: Projector, cache: Path) -> Features:
+        """These features as the untrained last block makes them, computed once and kept in the file cache."""
         made = copy.copy(self)
+        if cache.exists():
+            made.frames = np.load(cache, mmap_mode="r")
+            if made.frames.shape == self.frames.shape:
+                return made
         made.frames = np.empty_like(self.frames)
         order = sorted(range(len(self)), key=lambda i: self.about[i]["frames"])
         for at in range(0, len(order), 16):
@@ -70,6 +74,7 @@ class Features:
                 heard = projector.heard(frames, lengths)
             for row, i in enumerate(index):
                 made.frames[self.starts[i] : self.starts[i + 1]] = heard[row, : lengths[row]].half().numpy()
+        np.save(cache, made.frames)
         return made
 
     def __len__(self) -> int:
@@ -167,6 +172,7 @@ class Words:
 
 
 def stage1(projector: Projector, model: LanguageModel, engine: _core.Engine, data: Features, clock: Clock) -> None:
+    """data: the encoder's output (Features.behind)."""
     rng = random.Random(1)
     sampler, words = Sampler(data, rng), Words(model, engine)
     label_names = list(LABELS)
@@ -179,8 +185,6 @@ def stage1(projector: Projector, model: LanguageModel, engine: _core.Engine, dat
     last = {id(p) for p in (*projector.block.parameters(), *projector.norm.parameters())}
     parameters = [*(p for p in projector.parameters() if id(p) not in last), blank, scale]
     opt = optimizer([(parameters, 1.5e-3, 0.05)])
-    data = data.behind(projector)
-    print("encoded", flush=True)
     names = ["sound", "digit", "foreign", "text"]
     seen: dict[str, list[float]] = collections.defaultdict(list)
     clock.begun = time.monotonic()
@@ -315,7 +319,7 @@ def stage2(projector: Projector, model: LanguageModel, asker: Asker, data: Featu
     last = [*projector.block.parameters(), *projector.norm.parameters()]
     rest = [p for p in projector.parameters() if all(p is not q for q in last)]
     parameters = [*adapters, *last, *rest]
-    opt = optimizer([(rest, 6e-4, 0.05), (last, 1e-4, 0.01), (adapters, 6e-4, 0.0)])
+    opt = optimizer([(rest, 6e-4, 0.05), (last, 1e-4, 0.01), (adapters, 1e-3, 0.0)])
     losses: collections.deque[float] = collections.deque(maxlen=100)
     clips = asked = 0
     clock.begun = time.monotonic()
@@ -388,7 +392,9 @@ def main() -> None:
         projector.load_state_dict(trained["projector"])
         model.load_state_dict(trained["adapters"])
     else:
-        stage1(projector, model, engine, data, Clock(arguments.minutes_1, arguments.steps_1))
+        heard = data.behind(projector, work / "features-heard.npy")
+        print("encoded", flush=True)
+        stage1(projector, model, engine, heard, Clock(arguments.minutes_1, arguments.steps_1))
         store(work / "stage1.pt", projector, model)
     asker = Asker(model, engine, random.Random(arguments.seed + 2), work / "plain.json")
     stage2(projector, model, asker, data, Clock(arguments.minutes_2, arguments.steps_2), work / "trained.pt")
