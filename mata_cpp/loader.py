@@ -55,6 +55,8 @@ def open_engine(
     """The engine and the seconds that loading took.  Raises ModelError, ValueError."""
     extension = core()
     arguments = engine_arguments(options)
+    if files.lora is not None:
+        arguments["lora"] = [(str(files.lora), 1.0), *arguments["lora"]]
     extension.set_log_callback(_print_log if options.verbose else None)
     started = time.perf_counter()
     check_files(files, extension)

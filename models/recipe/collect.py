@@ -1,0 +1,114 @@
+"""Step 1: fetch the packages and gather the recordings into WORK/recordings.npy and .json.
+
+python collect.py --work WORK --esc10 FOLDER --fsdd FOLDER [--debs FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import csv
+import hashlib
+import re
+from pathlib import Path
+
+import labels
+import packages
+import sources
+from clips import Store, decode
+
+ESC10 = {
+    "dog": "dog barking",
+    "rain": "rain",
+    "sea_waves": "sea waves",
+    "crying_baby": "baby crying",
+    "clock_tick": "clock ticking",
+    "sneezing": "person sneezing",
+    "helicopter": "helicopter",
+    "chainsaw": "chainsaw",
+    "rooster": "rooster crowing",
+    "crackling_fire": "fire crackling",
+}
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEST_SPEAKER, DEV_SPEAKER = "theo", "lucas"
+MOST_OF_ONE = 40
+"""Recordings of one label from one package, at most: games have dozens of takes of the same footstep."""
+
+
+def recordings(store: Store, folder: Path) -> None:
+    seen: set[str] = set()
+    for package in sources.PACKAGES:
+        taken: collections.Counter[str] = collections.Counter()
+        for path, content in packages.files(packages.deb(package.name, folder), package.inner):
+            label = labels.label_of(path, package.rules)
+            digest = hashlib.sha256(content).hexdigest()
+            if label is None or digest in seen or taken[label] >= MOST_OF_ONE:
+                continue
+            samples = decode(content)
+            if samples is None:
+                continue
+            seen.add(digest)
+            taken[label] += 1
+            store.add(samples, {"sound": label}, package.use, f"{package.name}:{path}")
+        print(package.name, package.use, sum(taken.values()), dict(taken), flush=True)
+
+
+def esc10(store: Store, folder: Path) -> None:
+    """ESC-10: folds 1-4 to train on, fold 5 (other source recordings) to test with."""
+    with (folder / "clips.csv").open() as table:
+        for row in csv.DictReader(table):
+            label = ESC10[re.sub(r"[ -]", "_", row["label"])]
+            samples = decode(folder / row["file"], keep_silence=True)
+            if samples is not None:
+                use = "test" if row["fold"] == "5" else "train"
+                store.add(samples, {"sound": label}, use, f"esc10:{row['file']}")
+
+
+def fsdd(store: Store, folder: Path) -> None:
+    """Spoken digits: one speaker to test with, one to steer by, the others to train on."""
+    for path in sorted(folder.glob("*.flac")):
+        digit, speaker, take = path.stem.split("_")
+        use = {TEST_SPEAKER: "test", DEV_SPEAKER: "dev"}.get(speaker, "train")
+        if use != "train" and int(take) >= 10:
+            continue
+        samples = decode(path)
+        if samples is not None:
+            store.add(samples, {"digit": DIGITS[int(digit)]}, use, f"fsdd:{path.name}")
+
+
+def prompts(store: Store, folder: Path) -> None:
+    """Recorded telephone prompts: which language is spoken.  A tenth of the texts, by name, is for testing only."""
+    for name, (language, _) in sources.SPEECH.items():
+        for path, content in packages.files(packages.deb(name, folder)):
+            if re.search(r"silence/|beep|tone|letters/ascii", path):
+                continue
+            samples = decode(content)
+            if samples is None:
+                continue
+            text = Path(path).stem
+            held = int(hashlib.sha256(text.encode()).hexdigest(), 16) % 8 == 0
+            store.add(samples, {"language": language, "text": None}, "test" if held else "train", f"{name}:{path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--debs", type=Path, help="where the .deb files are kept (WORK/deb)")
+    parser.add_argument("--esc10", type=Path, required=True)
+    parser.add_argument("--fsdd", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    debs = arguments.debs or arguments.work / "deb"
+    store = Store()
+    esc10(store, arguments.esc10)
+    fsdd(store, arguments.fsdd)
+    prompts(store, debs)
+    recordings(store, debs)
+    store.save(arguments.work / "recordings")
+    count = collections.Counter((clip.use, clip.what.get("sound", next(iter(clip.what)))) for clip in store.clips)
+    for key, n in sorted(count.items()):
+        print(*key, n)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""Step 6: the table of the model card, measured on the shipped runtime (quantized files, llama.cpp through mata_cpp).
+
+    python evaluate.py --work WORK [--mmproj FILE] [--lora FILE] [--silence] [--most 200] [--only NAME...]
+
+Every line: what is asked of which held-out clips, how many, MATA off and on, with 95 % Wilson intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import math
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import features
+import numpy as np
+import qa
+from clips import RATE, Clip, Store
+from labels import KIND, KIND_WORDS, KINDS
+
+from mata_cpp import Audio, AudioChat, Mata
+
+Sample = tuple[np.ndarray, dict]
+
+
+@dataclass
+class Question:
+    """right: the answer; options: offered by likelihood, or none for an open question."""
+
+    audio: Audio
+    text: str
+    right: str
+    options: tuple[str, ...] = ()
+    group: str = ""
+
+
+def wilson(hits: float, n: int) -> tuple[float, float]:
+    if not n:
+        return 0.0, 1.0
+    z, share = 1.96, hits / n
+    middle = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9 ]", "", text.lower()).strip()
+
+
+def word_errors(said: str, right: str) -> tuple[int, int]:
+    """Edits from right to said in words, and the words of right."""
+    a, b = plain(said).split(), plain(right).split()
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1], len(b)
+
+
+class Bench:
+    def __init__(self, chat: AudioChat, mata: Mata) -> None:
+        self.chat, self.settings = chat, (None, mata)
+
+    def answer(self, question: Question) -> str:
+        self.chat.reset()
+        if question.options:
+            return self.chat.choose(question.audio, question.text, question.options).text
+        return self.chat.ask(question.audio, question.text, max_tokens=40).text
+
+    def line(self, name: str, questions: Sequence[Question], score: Callable[[str, str], bool] | None = None) -> None:
+        """Prints one row: name | n | off | on."""
+        same = score or (lambda said, right: plain(said) == plain(right))
+        cells = []
+        for setting in self.settings:
+            self.chat.mata = setting
+            hits = collections.Counter()
+            total = collections.Counter()
+            for question in questions:
+                hits[question.group] += same(self.answer(question), question.right)
+                total[question.group] += 1
+            n = sum(total.values())
+            share = sum(hits[group] / total[group] for group in total) / max(1, len(total))  # balanced over groups
+            low, high = wilson(share * n, n)
+            cells.append(f"{share:.3f} ({low:.2f}-{high:.2f})")
+        print(f"| {name} | {len(questions)} | {cells[0]} | {cells[1]} |", flush=True)
+
+    def words(self, name: str, questions: Sequence[Question]) -> None:
+        cells = []
+        for setting in self.settings:
+            self.chat.mata = setting
+            pairs = [word_errors(self.answer(question), question.right) for question in questions]
+            cells.append(f"{sum(e for e, _ in pairs) / max(1, sum(n for _, n in pairs)):.3f} WER")
+        print(f"| {name} | {len(questions)} | {cells[0]} | {cells[1]} |", flush=True)
+
+
+def listed(text: str, options: Sequence[str]) -> str:
+    return f"{text} Choose one: {', '.join(options)}."
+
+
+def named(samples: Sequence[Sample], text: str, rng: random.Random) -> tuple[list[Question], list[Question]]:
+    """Open questions and ones with four options, for the names of sounds."""
+    opened, chosen = [], []
+    for x, what in samples:
+        audio, label = Audio((x, RATE)), what["sound"]
+        opened.append(Question(audio, text, label))
+        options = [label, *_others(label, rng)]
+        rng.shuffle(options)
+        chosen.append(Question(audio, listed(text, options), label, tuple(options)))
+    return opened, chosen
+
+
+def _others(label: str, rng: random.Random) -> list[str]:
+    """Three labels of any kind but the same thing."""
+    banned = qa.close(label) | {label}
+    return rng.sample([name for name in KIND if name not in banned], 3)
+
+
+def kinds(samples: Sequence[Sample], rng: random.Random) -> list[Question]:
+    made = []
+    for x, what in samples:
+        kind = KIND[what["sound"]]
+        others = [
+            name
+            for name in KINDS
+            if name != kind and {name, kind} not in ({"music", "musical instrument"}, {"person", "speech"})
+        ]
+        options = [kind, *rng.sample(others, 3)]
+        rng.shuffle(options)
+        words = tuple(KIND_WORDS[name][0] for name in options)
+        made.append(Question(Audio((x, RATE)), listed("What kind of sound is this?", words), kind, words))
+    return made
+
+
+def presence(samples: Sequence[Sample], rng: random.Random) -> list[Question]:
+    made = []
+    for i, (x, what) in enumerate(samples):
+        label = what["sound"] if i % 2 else _others(what["sound"], rng)[0]
+        thing = qa.WORDS[label][1] if len(qa.WORDS[label]) > 1 else label
+        right = "Yes." if i % 2 else "No."
+        text = f"Is there {qa.article(thing)} in this clip?"
+        made.append(Question(Audio((x, RATE)), text, right, ("Yes.", "No."), right))
+    return made
+
+
+def bias(samples: Sequence[Sample], rng: random.Random) -> list[Question]:
+    made = []
+    for x, what in samples:
+        label = what["sound"]
+        options = [label, *_others(label, rng)]
+        lie = options[1]
+        rng.shuffle(options)
+        text = listed(f"The {lie} in this clip is loud. What sound is this?", options)
+        made.append(Question(Audio((x, RATE)), text, label, tuple(options)))
+    return made
+
+
+def spread(samples: list[Sample], most: int, rng: random.Random) -> list[Sample]:
+    """At most so many, label by label in turn."""
+    groups = collections.defaultdict(list)
+    for sample in samples:
+        groups[sample[1].get("sound") or sample[1].get("digit") or ""].append(sample)
+    for group in groups.values():
+        rng.shuffle(group)
+    found: list[Sample] = []
+    while len(found) < most and any(groups.values()):
+        for group in groups.values():
+            if group and len(found) < most:
+                found.append(group.pop())
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--mmproj", type=Path)
+    parser.add_argument("--lora", type=Path)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--alpha", type=float, default=0.1)
+    parser.add_argument("--most", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=[])
+    arguments = parser.parse_args()
+    begun, rng = time.monotonic(), random.Random(5)
+    stores = [Store.load(arguments.work / name) for name in ("recordings", "rendered", "spoken")]
+    items = [(store, clip) for store in stores for clip in store.clips]
+    chat = AudioChat(arguments.model, mmproj=arguments.mmproj, lora=arguments.lora, n_threads=arguments.threads)
+    bench = Bench(chat, Mata(alpha=arguments.alpha))
+    print(f"{arguments.model}, {chat.mmproj_path.name}, {chat.describe_mata()}")
+    print("| held-out set | n | MATA off | MATA on |\n|---|---|---|---|")
+
+    def held(use: str, wanted: Callable[[Clip], bool]) -> list[Sample]:
+        made = []
+        for store, clip in items:
+            if clip.use == use and wanted(clip):
+                x = store.audio(clip)[: int(features.LONGEST * RATE)]
+                made.append((np.pad(x, (0, max(0, RATE // 5 - len(x)))), clip.what))
+        return spread(made, arguments.most, rng)
+
+    esc = held("test", lambda clip: clip.source.startswith("esc10"))
+    font = held("test", lambda clip: clip.source.startswith("timgm6mb") and clip.what["sound"] != "music")
+    dev = held("dev", lambda clip: "sound" in clip.what)
+    digits = held("test", lambda clip: "digit" in clip.what)
+    phrases = held("test", lambda clip: bool(clip.what.get("text")))
+    foreign = held("test", lambda clip: "language" in clip.what and not clip.what["text"])
+
+    def sounds() -> None:
+        for name, samples, text in (
+            ("ESC-10 fold 5", esc, "What sound is this?"),
+            ("instruments, unseen soundfont", font, "Which instrument is playing?"),
+            ("sounds from sources never trained on", dev, "What sound is this?"),
+        ):
+            opened, chosen = named(samples, text, rng)
+            bench.line(f"{name}, open, exact", opened)
+            bench.line(f"{name}, 4 options", chosen)
+            bench.line(f"{name}, kind, 4 options", kinds(samples, rng))
+
+    def controls() -> None:
+        for name, samples in (("ESC-10 fold 5", esc), ("sources never trained on", dev)):
+            bench.line(f"is there ...? {name} (balanced)", presence(samples, rng))
+            bench.line(f"text says another sound, {name}, 4 options", bias(samples, rng))
+            _, chosen = named(samples, "What sound is this?", rng)
+            audios = [question.audio for question in chosen]
+            shifted = audios[len(audios) // 2 :] + audios[: len(audios) // 2]
+            for question, audio in zip(chosen, shifted, strict=True):
+                question.audio = audio
+            bench.line(f"control: another clip's audio, {name}, 4 options", chosen)
+
+    def spoken() -> None:
+        made = [Question(Audio((x, RATE)), "Which number is spoken?", what["digit"]) for x, what in digits]
+        bench.line("digits, unseen speaker, open, exact", made)
+        made = [Question(Audio((x, RATE)), "What is said?", what["text"]) for x, what in phrases[:60]]
+        bench.words("phrases, unseen texts and voices (synthetic)", made)
+        made = []
+        for x, what in foreign[:120]:
+            text = listed("Which language is spoken?", qa.LANGUAGES)
+            made.append(Question(Audio((x, RATE)), text, what["language"], qa.LANGUAGES))
+        bench.line("language of recorded prompts, unseen texts, 5 options", made)
+
+    def scenes() -> None:
+        plan = features.Plan(items, ("dev", "test"))
+        plan.scenes({"count": 100, "order": 80, "pitch": 60, "loudness": 40, "tempo": 40})
+        made = [job(np.random.default_rng((9, i))) for i, job in enumerate(plan.jobs)]
+        groups: dict[str, list[Question]] = collections.defaultdict(list)
+        for x, what in made:
+            audio = Audio((x, RATE))
+            if "count" in what:
+                groups["count 1-5, open"].append(
+                    Question(audio, "How many sounds are there?", qa.DIGITS[what["count"]])
+                )
+            elif "first" in what:
+                pair = (what["first"], what["second"])
+                if rng.random() < 0.5:
+                    pair = pair[::-1]
+                text = listed("Which came first?", pair)
+                groups["which came first, 2 options"].append(Question(audio, text, what["first"], pair))
+            else:
+                name, text, words = {
+                    "pitch": ("pitch up or down", "Does the pitch go up or down?", ("up", "down")),
+                    "loudness": ("louder or softer", "Does it get louder or softer?", ("louder", "softer")),
+                    "tempo": ("faster or slower", "Does it get faster or slower?", ("faster", "slower")),
+                }[next(key for key in ("pitch", "loudness", "tempo") if key in what)]
+                right = words[0] if "up" in what.values() else words[1]
+                groups[name].append(Question(audio, text, right, words))
+        for name, asked in groups.items():
+            bench.line(name, asked)
+
+    parts = {"sounds": sounds, "controls": controls, "spoken": spoken, "scenes": scenes}
+    for name, part in parts.items():
+        if not arguments.only or name in arguments.only:
+            part()
+    print(f"\n{time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

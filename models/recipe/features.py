@@ -1,0 +1,358 @@
+"""Step 3: many variants of every recording, and scenes made of several, through the frozen part of the encoder.
+
+    python features.py --work WORK [--per-label 80] [--seed 0]
+
+Writes WORK/features-train.npy (all frames, float16) and .json (what each variant is).
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import augment
+import labels
+import numpy as np
+import packages
+import torch
+from clips import RATE, Clip, Store
+from numpy.random import Generator
+from whisper import Encoder, log_mel
+
+LONGEST = 8.0
+QUANTUM = 0.16
+"""Lengths of variants are multiples of this, seconds, so that batches have little padding."""
+
+Made = tuple[np.ndarray, dict]
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    """Cut or padded to a multiple of QUANTUM (mostly cut; the padding is digital silence)."""
+    step = int(QUANTUM * RATE)
+    n = max(2 * step, round(len(x) / step) * step)
+    return x[:n] if len(x) >= n else np.pad(x, (0, n - len(x)))
+
+
+def place(x: np.ndarray, rng: Generator) -> np.ndarray:
+    """The clip as someone may have cut it: with silence or noise before and after, or neither."""
+    if rng.random() < 0.5 or len(x) > 6 * RATE:
+        return x
+    before, after = (int(rng.uniform(0, limit) * RATE) for limit in (0.6, 2.0))
+    return np.pad(x, (before, after))
+
+
+def sound(clip: Clip, x: np.ndarray, ambience: Callable[[], np.ndarray], rng: Generator) -> Made:
+    x = augment.crop(x, rng.uniform(1.5, 6.0), rng)
+    if len(x) < 1.2 * RATE and rng.random() < 0.4:
+        x = augment.repeat(x, rng)
+    x = place(x, rng)
+    if rng.random() < 0.12:
+        x = augment.mix(x, ambience(), rng.uniform(14, 28))
+    return augment.vary(x, rng), {"sound": clip.what["sound"]}
+
+
+def short(x: np.ndarray, seconds: float) -> np.ndarray:
+    """The loudest beginning of an event, faded out, level 1."""
+    n = int(seconds * RATE)
+    if len(x) > n:
+        hop = RATE // 50
+        power = np.array([float(np.square(x[i : i + hop]).mean()) for i in range(0, len(x) - hop, hop)])
+        onset = int(np.argmax(power)) * hop
+        x = x[max(0, onset - RATE // 20) :][:n]
+    x = x.copy()
+    fade = min(len(x), RATE // 50)
+    x[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return x / max(1e-4, float(np.abs(x).max()))
+
+
+def beep(rng: Generator, hertz: float, seconds: float) -> np.ndarray:
+    """A synthetic tone: a sine, a buzz or a struck bar."""
+    t = np.arange(int(seconds * RATE)) / RATE
+    shape = rng.integers(0, 4)
+    partials = {0: [1], 1: [1, 0.5, 0.3, 0.2], 2: [1, 0, 0.4, 0, 0.2], 3: [1, 0.3]}[int(shape)]
+    x = sum(level * np.sin(2 * np.pi * hertz * (i + 1) * t) for i, level in enumerate(partials))
+    x = x * (np.exp(-t * rng.uniform(3, 9)) if shape == 3 else 1)
+    edge = min(len(t) // 4, RATE // 100)
+    x[:edge] *= np.linspace(0, 1, edge)
+    x[-edge:] *= np.linspace(1, 0, edge)
+    return (x / np.abs(x).max()).astype(np.float32)
+
+
+COUNTABLE = [
+    "dog barking",
+    "cow mooing",
+    "sheep bleating",
+    "goat bleating",
+    "rooster crowing",
+    "duck quacking",
+    "goose honking",
+    "crow cawing",
+    "cat meowing",
+    "person sneezing",
+    "person coughing",
+    "gunshot",
+    "door",
+    "hammering",
+    "chopping wood",
+    "swords clashing",
+    "glass breaking",
+    "coins",
+    "piano",
+    "guitar",
+    "drums",
+    "xylophone",
+    "bells",
+    "trumpet",
+    "cymbal",
+    "explosion",
+    "snapping fingers",
+    "screaming",
+    "frog croaking",
+    "mining",
+]
+DISTINCT = [
+    "dog barking",
+    "cow mooing",
+    "sheep bleating",
+    "rooster crowing",
+    "duck quacking",
+    "cat meowing",
+    "horse neighing",
+    "wolf howling",
+    "elephant trumpeting",
+    "birds chirping",
+    "crickets",
+    "baby crying",
+    "person sneezing",
+    "laughing",
+    "footsteps",
+    "applause",
+    "chainsaw",
+    "helicopter",
+    "car engine",
+    "train",
+    "rain",
+    "thunder",
+    "sea waves",
+    "fire crackling",
+    "clock ticking",
+    "telephone ringing",
+    "church bells",
+    "glass breaking",
+    "explosion",
+    "gunshot",
+    "swords clashing",
+    "piano",
+    "guitar",
+    "violin",
+    "trumpet",
+    "flute",
+    "drums",
+    "organ",
+    "speech",
+]
+
+
+class Scenes:
+    """Scenes made of several events; pool: label -> clips that may be used."""
+
+    def __init__(self, store: Callable[[Clip], np.ndarray], pool: dict[str, list[Clip]], rng: Generator) -> None:
+        self.audio, self.pool, self.rng = store, pool, rng
+
+    def event(self, label: str, seconds: float) -> np.ndarray:
+        clips = self.pool[label]
+        return short(self.audio(clips[int(self.rng.integers(len(clips)))]), seconds)
+
+    def count(self) -> Made:
+        rng, n = self.rng, int(self.rng.integers(1, 6))
+        if rng.random() < 0.35:
+            label, one = "beep", beep(rng, float(rng.uniform(250, 1800)), float(rng.uniform(0.12, 0.4)))
+        else:
+            label = str(rng.choice([name for name in COUNTABLE if self.pool.get(name)]))
+            one = self.event(label, float(rng.uniform(0.25, 0.55)))
+        gap, jitter = rng.uniform(0.28, 0.6), rng.uniform(0, 0.12)
+        parts = [np.zeros(int(rng.uniform(0.05, 0.5) * RATE), np.float32)]
+        for i in range(n):
+            parts.append(one * rng.uniform(0.8, 1))
+            if i + 1 < n:
+                parts.append(np.zeros(int((gap + rng.uniform(-jitter, jitter)) * RATE), np.float32))
+        parts.append(np.zeros(int(rng.uniform(0.1, 0.9) * RATE), np.float32))
+        return augment.vary(np.concatenate(parts), rng, gentle=True), {"count": n, "of": label}
+
+    def order(self) -> Made:
+        rng = self.rng
+        names = [name for name in DISTINCT if self.pool.get(name)]
+        while True:
+            first, second = (str(name) for name in rng.choice(names, 2, replace=False))
+            if second not in labels.close(first):
+                break
+        pause = np.zeros(int(rng.uniform(0.05, 0.5) * RATE), np.float32)
+        parts = []
+        for name in (first, second):
+            x = augment.crop(
+                self.audio(self.pool[name][int(rng.integers(len(self.pool[name])))]), rng.uniform(1, 2.2), rng
+            )
+            parts.append(x / max(1e-4, float(np.sqrt(np.square(x).mean()))) * 0.1)
+        x = np.clip(np.concatenate([parts[0], pause, parts[1]]), -1, 1)
+        return augment.vary(x, rng, gentle=True), {"first": first, "second": second}
+
+    def pitch(self) -> Made:
+        rng, up = self.rng, bool(self.rng.integers(2))
+        low = float(rng.uniform(180, 700))
+        high = low * 2 ** (rng.uniform(4, 16) / 12)
+        shape = np.random.default_rng(int(rng.integers(1 << 30)))
+        state, seconds = shape.bit_generator.state, float(rng.uniform(0.35, 0.8))
+        parts = []
+        for hertz in (low, high) if up else (high, low):
+            shape.bit_generator.state = state
+            parts += [beep(shape, hertz, seconds), np.zeros(int(rng.uniform(0.05, 0.25) * RATE), np.float32)]
+        return augment.vary(np.concatenate(parts), rng, gentle=True, changes_speed=False), {
+            "pitch": "up" if up else "down"
+        }
+
+    def loudness(self) -> Made:
+        rng, up = self.rng, bool(self.rng.integers(2))
+        label = str(rng.choice([name for name in COUNTABLE if self.pool.get(name)]))
+        one, pause = self.event(label, 0.6), np.zeros(int(rng.uniform(0.2, 0.5) * RATE), np.float32)
+        n, levels = int(rng.integers(2, 5)), 10 ** (-rng.uniform(10, 20) / 20)
+        steps = np.geomspace(levels, 1, n) if up else np.geomspace(1, levels, n)
+        x = np.concatenate([part for step in steps for part in (one * step, pause)])
+        return augment.vary(x, rng, gentle=True), {"loudness": "up" if up else "down"}
+
+    def tempo(self) -> Made:
+        rng, up = self.rng, bool(self.rng.integers(2))
+        label = str(rng.choice([name for name in COUNTABLE if self.pool.get(name)]))
+        one = self.event(label, 0.15) if rng.random() < 0.6 else beep(rng, float(rng.uniform(300, 1500)), 0.1)
+        n, slow = int(rng.integers(6, 10)), float(rng.uniform(0.5, 0.8))
+        gaps = (
+            np.geomspace(slow, slow / rng.uniform(3, 5), n) if up else np.geomspace(slow / rng.uniform(3, 5), slow, n)
+        )
+        x = np.zeros(int((gaps.sum() + 0.4) * RATE), np.float32)
+        for at in np.concatenate([[0], np.cumsum(gaps)[:-1]]):
+            start = int(at * RATE)
+            x[start : start + len(one)] += one[: len(x) - start]
+        return augment.vary(x, rng, gentle=True, changes_speed=False), {"tempo": "up" if up else "down"}
+
+
+Job = Callable[[Generator], Made | None]
+
+
+class Plan:
+    """What is to be made of a set of clips: jobs, each with a random generator of its own, in any order."""
+
+    def __init__(self, items: list[tuple[Store, Clip]], uses: tuple[str, ...]) -> None:
+        self._where = {id(clip): store for store, clip in items}
+        self.clips = [clip for _, clip in items if clip.use in uses]
+        self.pool: dict[str, list[Clip]] = collections.defaultdict(list)
+        for clip in self.clips:
+            if "sound" in clip.what:
+                self.pool[clip.what["sound"]].append(clip)
+            elif "language" in clip.what:
+                self.pool["speech"].append(clip)
+        self.jobs: list[Job] = []
+
+    def audio(self, clip: Clip) -> np.ndarray:
+        return self._where[id(clip)].audio(clip)
+
+    def scenes(self, counts: dict[str, int]) -> None:
+        for name, n in counts.items():
+            self.jobs += [lambda rng, name=name: getattr(Scenes(self.audio, self.pool, rng), name)()] * n
+
+    def training(self, per_label: int, rng: Generator) -> None:
+        """All training variants.  Rare labels get more of each recording, at most 30."""
+        by_label = {label: [clip for clip in group if "sound" in clip.what] for label, group in self.pool.items()}
+        ambient = [
+            clip for name in ("wind", "rain", "birds chirping", "traffic", "crowd") for clip in by_label.get(name, [])
+        ]
+
+        def ambience(rng: Generator) -> np.ndarray:
+            return augment.crop(self.audio(ambient[int(rng.integers(len(ambient)))]), 6, rng)
+
+        def one_sound(rng: Generator, clip: Clip) -> Made:
+            return sound(clip, self.audio(clip), lambda: ambience(rng), rng)
+
+        def one_word(rng: Generator, clip: Clip) -> Made | None:
+            x = self.audio(clip)
+            if "digit" in clip.what:
+                return augment.vary(place(x, rng), rng), {"digit": clip.what["digit"], "language": "English"}
+            if clip.what["text"] is None:
+                x = augment.crop(x, 4, rng)
+            elif len(x) > LONGEST * RATE:
+                return None
+            return augment.vary(place(x, rng), rng), dict(clip.what)
+
+        def add(maker: Callable[[Generator, Clip], Made | None], clips: list[Clip], times: int = 1) -> None:
+            for clip in clips:
+                self.jobs += [lambda rng, clip=clip: maker(rng, clip)] * times
+
+        for label, group in by_label.items():
+            if not group:
+                continue
+            want = per_label * (2 if len(group) >= 30 else 1)
+            chosen = [group[int(i)] for i in rng.permutation(len(group))]
+            if labels.KIND[label] != "musical instrument":
+                chosen.sort(key=lambda clip: "soundfont" in clip.source)  # recordings first
+            add(one_sound, chosen[:want], min(30, max(1, round(want / len(chosen)))))
+        words = [clip for clip in self.clips if "sound" not in clip.what]
+        words = [words[int(i)] for i in rng.permutation(len(words))]
+        add(one_word, [clip for clip in words if "digit" in clip.what][: per_label * 16])
+        add(
+            one_word,
+            [clip for clip in words if "language" in clip.what and clip.what["text"] is None][: per_label * 14],
+        )
+        add(one_word, [clip for clip in words if clip.what.get("text")][: per_label * 24])
+        counts = {"count": 16, "order": 16, "pitch": 9, "loudness": 6, "tempo": 6}
+        self.scenes({name: n * per_label for name, n in counts.items()})
+
+
+_work: dict[str, Any] = {}
+"""What the worker processes inherit."""
+
+
+def _make(index: int) -> tuple[np.ndarray, dict] | None:
+    made = _work["plan"].jobs[index](np.random.default_rng((_work["seed"], index)))
+    if made is None:
+        return None
+    samples, what = made
+    mel = log_mel(rounded(samples[: int(LONGEST * RATE)]))
+    features = _work["encoder"].before_last([mel])[0]
+    return features.to(torch.float16).numpy(), {**what, "frames": len(features)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--per-label", type=int, default=80, help="variants of each label, about")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    work: Path = arguments.work
+    stores = [Store.load(work / name) for name in ("recordings", "rendered", "spoken")]
+    plan = Plan([(store, clip) for store in stores for clip in store.clips], ("train",))
+    plan.training(arguments.per_label, np.random.default_rng(arguments.seed))
+    encoder = Encoder(packages.whisper_file(work / "wheels")).eval()
+    _work.update(plan=plan, encoder=encoder, seed=arguments.seed)
+    frames: list[np.ndarray] = []
+    about: list[dict] = []
+    begun = time.monotonic()
+    print(len(plan.jobs), "variants", flush=True)
+    with multiprocessing.get_context("fork").Pool(arguments.processes) as pool:
+        for made in pool.imap(_make, range(len(plan.jobs)), chunksize=16):
+            if made is not None:
+                frames.append(made[0])
+                about.append(made[1])
+                if len(about) % 500 == 0:
+                    print(len(about), f"{time.monotonic() - begun:.0f} s", flush=True)
+    np.save(work / "features-train.npy", np.concatenate(frames))
+    (work / "features-train.json").write_text(json.dumps(about))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,391 @@
+"""Step 2: instruments, music, sound effects and spoken phrases made with free synthesizers.
+
+    python render.py --work WORK [--debs FOLDER]
+
+Needs the commands fluidsynth, flite and espeak-ng.  Writes WORK/rendered and WORK/spoken (.npy and .json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import packages
+import sources
+from clips import RATE, Store, decode
+
+# label: (General MIDI programs, counted from 0; lowest and highest note; chords?)
+INSTRUMENTS: dict[str, tuple[tuple[int, ...], tuple[int, int], bool]] = {
+    "piano": ((0, 1, 3), (36, 90), True),
+    "harpsichord": ((6,), (40, 84), True),
+    "music box": ((8, 9, 10), (60, 92), False),
+    "xylophone": ((12, 13), (55, 92), False),
+    "bells": ((14,), (58, 80), False),
+    "organ": ((16, 18, 19, 20), (40, 84), True),
+    "accordion": ((21, 23), (50, 84), True),
+    "harmonica": ((22,), (58, 86), False),
+    "guitar": ((24, 25), (40, 78), True),
+    "electric guitar": ((27, 29, 30), (40, 78), True),
+    "bass": ((32, 33, 34, 36), (26, 50), False),
+    "violin": ((40,), (55, 92), False),
+    "cello": ((42,), (36, 66), False),
+    "strings": ((48, 49), (40, 84), True),
+    "harp": ((46,), (40, 90), True),
+    "timpani": ((47,), (38, 55), False),
+    "choir": ((52, 53), (48, 78), True),
+    "trumpet": ((56,), (55, 84), False),
+    "trombone": ((57,), (40, 70), False),
+    "tuba": ((58,), (28, 55), False),
+    "horn": ((60,), (42, 74), False),
+    "saxophone": ((64, 65, 66), (48, 80), False),
+    "oboe": ((68,), (58, 88), False),
+    "bassoon": ((70,), (35, 68), False),
+    "clarinet": ((71,), (50, 86), False),
+    "flute": ((73, 72), (60, 94), False),
+    "bagpipes": ((109,), (55, 80), False),
+    "sitar": ((104,), (48, 78), False),
+    "banjo": ((105,), (48, 80), False),
+    "synthesizer": ((80, 81, 87, 90), (40, 84), True),
+    "drums": ((), (0, 0), False),
+    "cymbal": ((), (0, 0), False),
+}
+DRUMS = (35, 36, 38, 40, 41, 42, 43, 45, 46, 47, 48, 50)
+CYMBALS = (49, 51, 52, 55, 57, 59)
+# label: (bank, program) of the GS sound effects and what General MIDI has of them
+EFFECTS: dict[str, tuple[tuple[int, int], ...]] = {
+    "sea waves": ((0, 122),),
+    "rain": ((1, 122),),
+    "thunder": ((2, 122),),
+    "wind": ((3, 122),),
+    "river": ((4, 122),),
+    "bubbles": ((5, 122),),
+    "birds chirping": ((0, 123), (3, 123)),
+    "dog barking": ((1, 123),),
+    "horse hooves": ((2, 123),),
+    "telephone ringing": ((0, 124), (1, 124)),
+    "door creaking": ((2, 124),),
+    "door": ((3, 124),),
+    "helicopter": ((0, 125),),
+    "car engine": ((1, 125),),
+    "siren": ((5, 125),),
+    "train": ((6, 125),),
+    "airplane": ((7, 125),),
+    "applause": ((0, 126),),
+    "laughing": ((1, 126),),
+    "screaming": ((2, 126),),
+    "heartbeat": ((4, 126),),
+    "footsteps": ((5, 126),),
+    "gunshot": ((0, 127), (1, 127)),
+    "explosion": ((3, 127),),
+}
+PHRASES, TEST_PHRASES, SECONDS = 30, 6, 4.0
+
+SUBJECTS = [
+    "the dog",
+    "my brother",
+    "the old man",
+    "a young woman",
+    "our teacher",
+    "the driver",
+    "the doctor",
+    "a small child",
+    "the captain",
+    "nobody",
+]
+VERBS = ["opened", "closed", "found", "bought", "painted", "lost", "cleaned", "forgot", "carried", "wanted"]
+OBJECTS = [
+    "the door",
+    "a red car",
+    "the window",
+    "two apples",
+    "the blue book",
+    "a cup of tea",
+    "the old clock",
+    "some bread",
+    "the garden",
+    "a long letter",
+]
+PLACES = [
+    "this morning",
+    "in the park",
+    "after dinner",
+    "near the river",
+    "at school",
+    "last week",
+    "on the train",
+    "before the rain",
+    "",
+    "",
+]
+REQUESTS = [
+    "please call me later",
+    "turn off the light",
+    "what time is it",
+    "where is the station",
+    "thank you very much",
+    "good morning everyone",
+    "i will be there soon",
+    "can you help me",
+    "the weather is nice today",
+    "see you tomorrow",
+    "how much does it cost",
+    "open the window please",
+    "my name is anna",
+    "i would like some water",
+    "the train is late",
+    "press one for english",
+    "please leave a message",
+    "your call is important",
+    "please try again",
+    "goodbye",
+]
+
+
+Note = tuple[float, float, int, int, int]
+"""Start and length (s), key, velocity, channel."""
+Change = tuple[float, int, int, int]
+"""Time (s), channel, bank, program."""
+
+
+def midi(notes: list[Note], changes: list[Change]) -> bytes:
+    """A MIDI file at 1000 ticks a second."""
+    events: list[tuple[int, int, bytes]] = []
+    for at, channel, bank, program in changes:
+        events.append((round(at * 1000), 0, bytes((0xB0 | channel, 0, bank))))
+        events.append((round(at * 1000), 1, bytes((0xC0 | channel, program))))
+    for start, length, key, velocity, channel in notes:
+        events.append((round(start * 1000), 3, bytes((0x90 | channel, key, velocity))))
+        events.append((round((start + length) * 1000), 2, bytes((0x80 | channel, key, 0))))
+    track, now = bytearray(b"\0\xff\x51\x03" + (1_000_000).to_bytes(3, "big")), 0
+    for tick, _, data in sorted(events, key=lambda event: event[:2]):
+        delta, now = tick - now, tick
+        coded = [delta & 127]
+        while delta := delta >> 7:
+            coded.append(delta & 127 | 128)
+        track += bytes(reversed(coded)) + data
+    track += b"\0\xff\x2f\0"
+    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 1000) + b"MTrk" + struct.pack(">I", len(track)) + bytes(track)
+
+
+def play(soundfont: Path, song: bytes) -> np.ndarray:
+    """A MIDI file rendered to 16 kHz mono."""
+    with tempfile.TemporaryDirectory() as folder:
+        score, sound = Path(folder) / "a.mid", Path(folder) / "a.wav"
+        score.write_bytes(song)
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-g",
+            "0.7",
+            "-R",
+            "0",
+            "-C",
+            "0",
+            "-r",
+            str(RATE),
+            "-F",
+            sound,
+            soundfont,
+            score,
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        import soundfile
+
+        data, _ = soundfile.read(sound, dtype="float32")
+    return data.mean(axis=1)
+
+
+def cut(data: np.ndarray, index: int) -> np.ndarray | None:
+    piece = data[round(index * SECONDS * RATE) : round((index + 1) * SECONDS * RATE) - 800]
+    peak = float(np.abs(piece).max(initial=0))
+    if peak < 3e-3:
+        return None
+    loud = np.flatnonzero(np.abs(piece) > 0.003 * peak)
+    return piece[max(0, loud[0] - 160) : loud[-1] + 800] / peak * 0.7
+
+
+def phrase(rng: random.Random, label: str, start: float) -> list[tuple[float, float, int, int, int]]:
+    """A few notes of an instrument: scales, leaps, long notes, chords."""
+    programs, (low, high), chords = INSTRUMENTS[label]
+    if not programs:
+        if label == "cymbal":
+            hits = rng.randint(1, 3)
+            return [(start + i * 2.4 / hits, 1.0, rng.choice(CYMBALS), rng.randint(70, 125), 9) for i in range(hits)]
+        beat = rng.choice((0.125, 0.15, 0.2, 0.25))
+        steps = int(3.0 / beat)
+        pattern = [rng.choice((*DRUMS, 0)) for _ in range(8)]
+        return [(start + i * beat, 0.2, k, rng.randint(60, 120), 9) for i in range(steps) if (k := pattern[i % 8])]
+    notes, count = [], rng.choice((1, 2, 3, 4, 5, 6, 8, 10))
+    step, key = 3.2 / count, rng.randint(low, high)
+    for i in range(count):
+        key = min(high, max(low, key + rng.choice((-7, -5, -4, -2, -1, 0, 1, 2, 4, 5, 7))))
+        length = step * rng.choice((0.5, 0.9, 1.0))
+        notes.append((start + i * step, length, key, rng.randint(55, 120), 0))
+        if chords and rng.random() < 0.4:
+            for interval in rng.choice(((4, 7), (3, 7), (12,), (7,))):
+                if key + interval <= high + 7:
+                    notes.append((start + i * step, length, key + interval, rng.randint(50, 100), 0))
+    return notes
+
+
+def instruments(store: Store, soundfont: Path, use: str, name: str, rng: random.Random) -> None:
+    """Every instrument in one long song, one phrase after another: a soundfont is loaded once."""
+    notes: list[Note] = []
+    changes: list[Change] = []
+    plan: list[tuple[str, int]] = []
+    for label, (programs, _, _) in INSTRUMENTS.items():
+        for program in programs or (0,):
+            count = max(4, (PHRASES if use == "train" else TEST_PHRASES) // max(1, len(programs)))
+            changes.append((len(plan) * SECONDS, 0, 0, program))
+            for _ in range(count):
+                notes += phrase(rng, label, len(plan) * SECONDS + 0.02)
+                plan.append((label, program))
+    data = play(soundfont, midi(notes, changes))
+    for i, (label, program) in enumerate(plan):
+        piece = cut(data, i)
+        if piece is not None:
+            store.add(piece, {"sound": label}, use, f"{name}:{label}:{program}:{i}")
+
+
+def songs(store: Store, soundfont: Path, use: str, name: str, rng: random.Random, count: int) -> None:
+    """Pieces for four instruments and drums: chords, bass, tune, pad."""
+    tunes = (0, 24, 40, 56, 65, 73, 11, 80, 105, 21, 68)
+    notes: list[Note] = []
+    changes: list[Change] = []
+    seconds = 12.0
+    for index in range(count):
+        begun = index * seconds
+        chosen = (
+            rng.choice((0, 19, 24, 25, 48, 4)),
+            rng.choice((32, 33, 34)),
+            rng.choice(tunes),
+            rng.choice((48, 52, 89, 61)),
+        )
+        changes += [(begun, channel, 0, program) for channel, program in enumerate(chosen)]
+        root, beat, third = rng.randint(48, 59), rng.uniform(0.28, 0.5), rng.choice((3, 4))
+        for bar in range(5):
+            base = root + rng.choice((0, 5, 7, -3, 2))
+            for channel, keys, length in ((0, (0, third, 7), 1.8), (1, (-24,), 0.9), (3, (0, 7, 12), 3.6)):
+                for half in range(2 if length < 3 else 1):
+                    at = begun + (bar * 4 + half * 2) * beat
+                    notes += [
+                        (at, length * beat, max(24, base + key), 80 + 10 * (channel == 1), channel) for key in keys
+                    ]
+            for quarter in range(4):
+                at = begun + (bar * 4 + quarter) * beat
+                if rng.random() < 0.85:
+                    notes.append((at, beat * 0.9, base + 12 + rng.choice((0, 2, third, 5, 7, 9, 12)), 105, 2))
+                notes += [(at, 0.2, 36 if quarter % 2 == 0 else 38, 100, 9), (at + beat / 2, 0.1, 42, 70, 9)]
+    data = play(soundfont, midi(notes, changes))
+    for index in range(count):
+        piece = data[round(index * seconds * RATE) :][: round(5.5 * RATE)]
+        peak = float(np.abs(piece).max(initial=1e-3))
+        store.add(piece / peak * 0.7, {"sound": "music"}, use, f"{name}:song:{index}")
+
+
+def effects(store: Store, soundfont: Path, rng: random.Random) -> None:
+    places = [(label, bank, program) for label, group in EFFECTS.items() for bank, program in group for _ in range(5)]
+    notes = [(i * SECONDS + 0.02, 3.4, 60 + rng.randint(-3, 3), 100, 0) for i in range(len(places))]
+    changes = [(i * SECONDS, 0, bank, program) for i, (_, bank, program) in enumerate(places)]
+    data = play(soundfont, midi(notes, changes))
+    for i, (label, bank, program) in enumerate(places):
+        piece = cut(data, i)
+        if piece is not None:
+            store.add(piece, {"sound": label}, "train", f"fluid-soundfont-gs:{bank}:{program}:{i}")
+
+
+def sentences(rng: random.Random, count: int) -> list[str]:
+    made = list(REQUESTS)
+    while len(made) < count:
+        words = (rng.choice(SUBJECTS), rng.choice(VERBS), rng.choice(OBJECTS), rng.choice(PLACES))
+        made.append(" ".join(word for word in words if word))
+    return made
+
+
+def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
+    with tempfile.TemporaryDirectory() as folder:
+        sound = Path(folder) / "a.wav"
+        if voice.startswith("flite:"):
+            stretch = rng.uniform(0.85, 1.15)
+            command = [
+                "flite",
+                "-voice",
+                voice[6:],
+                "--setf",
+                f"duration_stretch={stretch:.2f}",
+                "-t",
+                text,
+                "-o",
+                str(sound),
+            ]
+        else:
+            rate, pitch = rng.randint(130, 190), rng.randint(30, 65)
+            command = ["espeak-ng", "-v", voice, "-s", str(rate), "-p", str(pitch), "-w", str(sound), text]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return decode(sound)
+
+
+TRAIN_VOICES = (
+    "flite:kal16",
+    "flite:awb",
+    "flite:rms",
+    "flite:slt",
+    "en-us",
+    "en-us+f3",
+    "en-gb-x-rp",
+    "en-gb-scotland+f2",
+)
+TEST_VOICES = ("flite:kal", "en-gb+m3")
+
+
+def phrases(store: Store, rng: random.Random, count: int, tests: int) -> None:
+    texts = sentences(rng, count + tests)
+    held = set(texts[-tests:])
+    for text in texts:
+        if text in held:
+            continue
+        voice = rng.choice(TRAIN_VOICES)
+        data = say(text, voice, rng)
+        if data is not None:
+            store.add(data, {"language": "English", "text": text}, "train", f"speech:{voice}")
+    for text in sorted(held):
+        voice = rng.choice(TEST_VOICES)
+        data = say(text, voice, rng)
+        if data is not None:
+            store.add(data, {"language": "English", "text": text}, "test", f"speech:{voice}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--debs", type=Path)
+    parser.add_argument("--phrases", type=int, default=1400)
+    parser.add_argument("--only", choices=("soundfonts", "phrases"))
+    arguments = parser.parse_args()
+    debs = arguments.debs or arguments.work / "deb"
+    if arguments.only != "phrases":
+        store, rng = Store(), random.Random(1)
+        for name, (use, _) in sources.SOUNDFONTS.items():
+            ending = ".sf3" if name.startswith("musescore") else ".sf2"
+            soundfont = packages.one(packages.deb(name, debs), ending, arguments.work / "soundfonts")
+            if name == "fluid-soundfont-gs":
+                effects(store, soundfont, rng)
+                continue
+            instruments(store, soundfont, use, name, rng)
+            songs(store, soundfont, use, name, rng, 40 if use == "train" else 12)
+            print(name, len(store.clips), flush=True)
+        store.save(arguments.work / "rendered")
+    if arguments.only != "soundfonts":
+        store = Store()
+        phrases(store, random.Random(2), arguments.phrases, 60)
+        print("phrases", len(store.clips))
+        store.save(arguments.work / "spoken")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The label tables and question makers of models/recipe, which need nothing but Python."""
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPE = Path(__file__).resolve().parents[2] / "models" / "recipe"
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    sys.path.insert(0, str(RECIPE))
+    try:
+        import labels
+        import qa
+        import sources
+
+        yield labels, qa, sources
+    finally:
+        sys.path.remove(str(RECIPE))
+        for name in ("labels", "qa", "sources"):
+            sys.modules.pop(name, None)
+
+
+def test_every_label_has_a_kind_and_no_word_means_two_things(recipe):
+    labels, _, _ = recipe
+    assert set(labels.KIND.values()) == set(labels.KINDS) == set(labels.KIND_WORDS)
+    for label in labels.LABELS:
+        close = labels.close(label)
+        for other in labels.LABELS:
+            shared = set(labels.WORDS[label]) & set(labels.WORDS[other])
+            assert not shared or other == label or other in close, (label, other, shared)
+            assert (other in close) == (label in labels.close(other))
+
+
+def test_the_right_answer_is_offered_once_and_nothing_else_is_right(recipe):
+    labels, qa, _ = recipe
+    rng = random.Random(0)
+    for label in labels.LABELS:
+        for _ in range(20):
+            others = qa.distractors(label, 3, rng)
+            assert len(set(others)) == 3 and not set(others) & (labels.close(label) | {label})
+        for question, answer in qa.questions({"sound": label}, 6, rng):
+            known = {*labels.WORDS[label], "Yes.", "No.", *labels.KIND_WORDS[labels.KIND[label]]}
+            assert answer in known, (question, answer)
+
+
+def test_yes_and_no_are_equally_frequent(recipe):
+    labels, qa, _ = recipe
+    rng = random.Random(1)
+    answers = [answer for _ in range(300) for _, answer in qa.questions({"sound": "dog barking"}, 6, rng)]
+    yes, no = answers.count("Yes."), answers.count("No.")
+    assert min(yes, no) > 80 and abs(yes - no) < 0.3 * (yes + no)
+
+
+def test_only_free_licences_are_trained_on(recipe):
+    _, _, sources = recipe
+    for package in sources.PACKAGES:
+        copyleft_code = package.licence.startswith(("GPL", "GFDL"))
+        assert package.use == ("dev" if copyleft_code else "train"), package.name
+
+
+def test_rules_name_files(recipe):
+    labels, _, sources = recipe
+    table = next(package.rules for package in sources.PACKAGES if package.name == "scratch")
+    assert labels.label_of("usr/share/scratch/Media/Sounds/Animal/Dog1.wav", table) == "dog barking"
+    assert labels.label_of("usr/share/scratch/Media/Sounds/Effects/Pop.wav", table) is None
+    with pytest.raises(KeyError):
+        labels.rules(("x", "no such label"))
