@@ -110,7 +110,7 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name: how messages call the model; silence, rule, lora: as in Entry; wheel: where model came from."""
+    """What to load.  name: how messages call the model; silence, rule, lora as in Entry; wheel: the model's origin."""
 
     name: str
     model: Path
