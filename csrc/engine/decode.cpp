@@ -96,8 +96,8 @@ int64_t Engine::n_graph_builds() {
     return mata_n_builds(ctx_.get());
 }
 
-// Called by the CPU backend between graph nodes, on the computing thread.
-bool Engine::should_abort() {
+// Called between graph nodes, on the computing thread.
+bool Engine::should_abort(bool every_node) {
     if (stopping_) {
         return true;
     }
@@ -107,7 +107,7 @@ bool Engine::should_abort() {
         }
     }
     // a step of decoding has a thousand nodes, and a look at the clock costs as much as a small one
-    if (interrupted_ && n_asked_++%16 == 0) {
+    if (interrupted_ && (!every_node || n_asked_++%16 == 0)) {
         const auto now = std::chrono::steady_clock::now();
         if (now - last_check_ > std::chrono::milliseconds(50)) {
             last_check_ = now;

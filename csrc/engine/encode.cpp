@@ -110,7 +110,7 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Ses
         }
         const size_t n = mtmd_input_chunk_get_n_tokens(chunk);
         const float * out = nullptr;
-        encode_stopped_ = should_abort();
+        encode_stopped_ = should_abort(false);
         if (encode_stopped_) {
             throw Error(ErrorKind::Cancelled, "cancelled");
         }

@@ -145,7 +145,7 @@ private:
     void free_retired();
     void retire(llama_seq_id seq);          // from a destructor, on any thread, without the lock
 
-    bool should_abort();
+    bool should_abort(bool every_node);     // every_node: the caller asks at every node of a graph
 
     // For calls that use the vocabulary and not the cache: they do not wait for a computation, only for close().
     using Alive = std::shared_lock<std::shared_mutex>;

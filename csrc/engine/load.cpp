@@ -194,7 +194,7 @@ void Engine::load_context(const EngineParams & params) {
     cp.kv_unified      = true;  // sessions share their prefix, and MATA sees one set of cells
     cp.swa_full        = true;  // forks and truncation reach back beyond the window
     cp.no_perf         = true;
-    cp.abort_callback  = [](void * data) { return static_cast<Engine *>(data)->should_abort(); };
+    cp.abort_callback  = [](void * data) { return static_cast<Engine *>(data)->should_abort(true); };
     cp.abort_callback_data = this;
 
     const int32_t n_ctx = params.n_ctx > 0 ? params.n_ctx : llama_model_n_ctx_train(model_.get());
@@ -256,7 +256,7 @@ void Engine::load_mmproj(const EngineParams & params) {
         if (ask) {
             return ++engine.encode_nodes_ % 64 == 0;
         }
-        engine.encode_stopped_ = engine.encode_stopped_ || engine.should_abort();
+        engine.encode_stopped_ = engine.encode_stopped_ || engine.should_abort(false);
         return !engine.encode_stopped_;
     };
 

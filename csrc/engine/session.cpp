@@ -39,6 +39,8 @@ void Session::check_room(int64_t n) const {
 void Session::drop_logits() {
     if (logits_.use_count() > 1) {
         logits_ = std::make_shared<std::vector<float>>();
+    } else {
+        std::atomic_thread_fence(std::memory_order_acquire); // a sampler that let go of it has read it before
     }
     logits_->clear(); // the memory stays: 600 kB for each token of a vocabulary of 150,000
     n_logit_rows_ = 0;

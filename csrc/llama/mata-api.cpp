@@ -97,8 +97,8 @@ static bool set(llama_context * ctx, llama_seq_id seq_id, mata_mode mode,
     setting.mode  = mode;
     setting.alpha.assign(alpha, alpha + n_layer);
     for (int32_t i = 0; i < n_spans; ++i) {
-        if (spans[i].p0 < 0 || spans[i].p1 < spans[i].p0 || !std::isfinite(spans[i].weight)) {
-            return refuse(state, "span " + std::to_string(i) + " is not 0 <= start <= end with a finite weight");
+        if (spans[i].p0 < 0 || spans[i].p1 < spans[i].p0 || !(std::fabs(spans[i].weight) <= 1e4f)) {
+            return refuse(state, "span " + std::to_string(i) + " is not 0 <= start <= end with a weight between -1e4 and 1e4");
         }
         setting.spans.push_back(spans[i]);
     }
