@@ -163,7 +163,7 @@ class Attention:
         Raises MataError when it cannot be written.
         """
         path = Path(path)
-        if path.suffix != ".npz":
+        if path.suffix.lower() != ".npz":
             path = path.with_name(path.name + ".npz")
         arrays: dict[str, Any] = {
             "tokens": np.array(self.tokens, dtype=np.str_),

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import containers, stderr
+from . import containers, interrupts, stderr
 from .errors import AudioError
 
 MIN_SECONDS = 0.01
@@ -212,7 +212,8 @@ def _from_file(file: BinaryIO, name: str) -> Decoded:
         with contextlib.ExitStack() as stack:
             if containers.is_mpeg(file):  # libmpg123 complains on descriptor 2
                 notes = stack.enter_context(stderr.caught())
-            sound = stack.enter_context(Stream(containers.SteadyFile(file)))
+            with interrupts.held():
+                sound = stack.enter_context(Stream(containers.SteadyFile(file)))
             rate, channels, log = sound.samplerate, sound.channels, sound.extra_info
             _check_rate(rate, f"the sample rate of {name}")
             if sound.format == "FLAC" and sound.frames < 1 << 36:
@@ -252,7 +253,8 @@ def _block(sound: Any, promised: int | None) -> NDArray[np.float32]:
     ended = promised is not None and promised <= 0
     count = BLOCK_FRAMES if promised is None or ended else min(BLOCK_FRAMES, promised)
     try:
-        block: NDArray[np.float32] = sound.read(count, dtype="float32", always_2d=True)
+        with interrupts.held():
+            block: NDArray[np.float32] = sound.read(count, dtype="float32", always_2d=True)
     except RuntimeError:  # soundfile.SoundFileError
         if not ended:
             raise

@@ -71,11 +71,19 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     found = Path(path)
     if found.suffix.lower() not in SUFFIXES:
         raise ValueError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {found.name!r}")
-    if found.is_dir():
-        raise MataError(f"cannot write {found}: it is a directory")
-    if not found.parent.is_dir():
-        raise MataError(f"cannot write {found}: there is no directory {found.parent}")
+    check_place(found)
     return found
+
+
+def check_place(path: Path) -> None:
+    """Raises MataError where no file can be written."""
+    try:
+        if path.is_dir():
+            raise MataError(f"cannot write {path}: it is a directory")
+        if not path.parent.is_dir():
+            raise MataError(f"cannot write {path}: there is no directory {path.parent}")
+    except OSError as error:
+        raise MataError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def write(path: Path, draw: Callable[[], Figure]) -> None:

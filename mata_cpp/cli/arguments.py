@@ -50,6 +50,11 @@ def as_utf8(text: str) -> str:
     return text
 
 
+def _program() -> str:
+    context = click.get_current_context(silent=True)
+    return (context.info_name if context is not None else None) or "mata-chat"
+
+
 def read_clip(word: str) -> Audio:
     """Decode a file, or standard input for "-".  Raises AudioError."""
     from ..audio import Audio
@@ -57,7 +62,7 @@ def read_clip(word: str) -> Audio:
     if word != STDIN:
         return Audio(word)
     if sys.stdin is None or sys.stdin.isatty():
-        raise AudioError("audio from standard input (-) must be piped in: mata-chat - QUESTION < clip.wav")
+        raise AudioError(f"audio from standard input (-) must be piped in: {_program()} - QUESTION < clip.wav")
     data = sys.stdin.buffer.read()
     if not data:
         raise AudioError("standard input is empty: no audio came")

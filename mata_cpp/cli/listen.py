@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 try:
@@ -291,16 +292,22 @@ def _outputs(given: tuple[str, ...], files: list[str], as_json: bool, summary: b
     paths = [Path(name) for name in given]
     if not given and not as_json:
         first = Path(files[0] if files[0] != arguments.STDIN else "stdin")
-        paths = [] if summary else [Path(f"{first.stem}.listen.png")]
+        paths = [] if summary else [Path(f"{_short(first.stem)}.listen.png")]
     for path in paths:
         if path.suffix.lower() not in suffixes:
             raise click.UsageError(
                 f"--output must end in {', '.join(suffixes)}, not {path.name!r}", click.get_current_context()
             )
-        plotting.check_path(path.with_suffix(".png"))
+        plotting.check_place(path)
     if any(path.suffix.lower() != ARRAYS for path in paths):
         plotting.matplotlib()
     return paths
+
+
+def _short(stem: str) -> str:
+    """stem with room for a suffix: most file systems take names of 255 bytes."""
+    name = os.fsencode(stem)
+    return stem if len(name) <= 200 else name[:200].decode("utf-8", "ignore")
 
 
 def main() -> None:
