@@ -53,6 +53,17 @@ class Store:
         return cls(clips, [], np.load(path.with_suffix(".npy"), mmap_mode="r"))
 
 
+def everything(work: Path, names: tuple[str, ...] = ("recordings", "rendered", "spoken")) -> list[tuple[Store, Clip]]:
+    """All clips of WORK, the English prompts with their words where transcribe.py is sure of them."""
+    stores = [Store.load(work / name) for name in names]
+    written = work / "transcripts.json"
+    words: dict[str, str] = json.loads(written.read_text()) if written.exists() else {}
+    for clip in stores[0].clips:
+        if clip.source in words:
+            clip.what["text"] = words[clip.source]
+    return [(store, clip) for store in stores for clip in store.clips]
+
+
 def decode(content: bytes | Path, keep_silence: bool = False) -> np.ndarray | None:
     """Mono float32 samples at 16 kHz, silent ends cut, peak at most 1; None for what is no usable sound."""
     try:

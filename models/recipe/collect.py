@@ -9,11 +9,16 @@ import argparse
 import collections
 import csv
 import hashlib
+import io
+import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import labels
+import numpy as np
 import packages
+import soundfile
 import sources
 from clips import Store, decode
 
@@ -33,16 +38,25 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 TEST_SPEAKER, DEV_SPEAKER = "theo", "lucas"
 MOST_OF_ONE = 40
 """Recordings of one label from one package, at most: games have dozens of takes of the same footstep."""
+MOST_OF = dict.fromkeys(("music", "drums", "groaning", "guitar", "footsteps", "speech"), 25)
+"""The same for labels that many packages have plenty of."""
+JOINED, JOINED_SECONDS, GAP = 3, 2.0, (0.08, 0.3)
+"""Clips made of the single strokes in one folder, their length, and the seconds from one stroke to the next."""
 
 
 def recordings(store: Store, folder: Path) -> None:
     seen: set[str] = set()
     for package in sources.PACKAGES:
         taken: collections.Counter[str] = collections.Counter()
-        for path, content in packages.files(packages.deb(package.name, folder), package.inner):
+        strokes: dict[tuple[str, str], list[bytes]] = collections.defaultdict(list)
+        for path, content in packages.files(packages.fetch(package.name, folder), package.inner):
             label = labels.label_of(path, package.rules)
             digest = hashlib.sha256(content).hexdigest()
-            if label is None or digest in seen or taken[label] >= MOST_OF_ONE:
+            if label is None or digest in seen or taken[label] >= MOST_OF.get(label, MOST_OF_ONE):
+                continue
+            if package.join:
+                seen.add(digest)
+                strokes[label, str(Path(path).parent)].append(content)
                 continue
             samples = decode(content)
             if samples is None:
@@ -50,7 +64,33 @@ def recordings(store: Store, folder: Path) -> None:
             seen.add(digest)
             taken[label] += 1
             store.add(samples, {"sound": label}, package.use, f"{package.name}:{path}")
+        for (label, parent), contents in sorted(strokes.items()):
+            for number, samples in enumerate(joined(contents, random.Random(parent))):
+                taken[label] += 1
+                store.add(samples, {"sound": label}, package.use, f"{package.name}:{parent}/joined-{number}")
         print(package.name, package.use, sum(taken.values()), dict(taken), flush=True)
+
+
+def joined(contents: list[bytes], rng: random.Random) -> Iterator[np.ndarray]:
+    """Clips of single strokes (sound files) one after another, at random gaps; they differ in order and gaps.
+
+    Joined before decode, which would refuse a stroke alone as too short.
+    """
+    read = [soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True) for content in contents]
+    rate = read[0][1]
+    strokes = [data.mean(axis=1) for data, stroke_rate in read if stroke_rate == rate]
+    for _ in range(JOINED):
+        line = np.zeros(int(JOINED_SECONDS * rate), dtype=np.float32)
+        place = 0
+        while place < len(line):
+            stroke = rng.choice(strokes)[: len(line) - place]
+            line[place : place + len(stroke)] += stroke
+            place += int(rng.uniform(*GAP) * rate)
+        written = io.BytesIO()
+        soundfile.write(written, line, rate, format="WAV", subtype="FLOAT")
+        samples = decode(written.getvalue())
+        if samples is not None:
+            yield samples
 
 
 def esc10(store: Store, folder: Path) -> None:
@@ -93,7 +133,7 @@ def prompts(store: Store, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--debs", type=Path, help="where the .deb files are kept (WORK/deb)")
+    parser.add_argument("--debs", type=Path, help="where the packages are kept (WORK/deb)")
     parser.add_argument("--esc10", type=Path, required=True)
     parser.add_argument("--fsdd", type=Path, required=True)
     arguments = parser.parse_args()

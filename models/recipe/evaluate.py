@@ -20,7 +20,7 @@ from pathlib import Path
 import features
 import numpy as np
 import qa
-from clips import RATE, Clip, Store
+from clips import RATE, Clip, everything
 from labels import KIND, KIND_WORDS, KINDS
 
 from mata_cpp import Audio, AudioChat, Mata
@@ -187,8 +187,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     arguments = parser.parse_args()
     begun, rng = time.monotonic(), random.Random(5)
-    stores = [Store.load(arguments.work / name) for name in ("recordings", "rendered", "spoken")]
-    items = [(store, clip) for store in stores for clip in store.clips]
+    items = everything(arguments.work)
     chat = AudioChat(arguments.model, mmproj=arguments.mmproj, lora=arguments.lora, n_threads=arguments.threads)
     bench = Bench(chat, Mata(alpha=arguments.alpha))
     print(f"{arguments.model}, {chat.mmproj_path.name}, {chat.describe_mata()}")
@@ -198,16 +197,16 @@ def main() -> None:
         made = []
         for store, clip in items:
             if clip.use == use and wanted(clip):
-                x = store.audio(clip)[: int(features.LONGEST * RATE)]
-                made.append((np.pad(x, (0, max(0, RATE // 5 - len(x)))), clip.what))
+                made.append((features.heard(store.audio(clip)), clip.what))
         return spread(made, arguments.most, rng)
 
     esc = held("test", lambda clip: clip.source.startswith("esc10"))
     font = held("test", lambda clip: clip.source.startswith("timgm6mb") and clip.what["sound"] != "music")
     dev = held("dev", lambda clip: "sound" in clip.what)
     digits = held("test", lambda clip: "digit" in clip.what)
-    phrases = held("test", lambda clip: bool(clip.what.get("text")))
-    foreign = held("test", lambda clip: "language" in clip.what and not clip.what["text"])
+    prompts = held("test", lambda clip: bool(clip.what.get("text")) and clip.source.startswith("asterisk"))
+    phrases = held("test", lambda clip: bool(clip.what.get("text")) and clip.source.startswith("speech:"))
+    foreign = held("test", lambda clip: "language" in clip.what and clip.source.startswith("asterisk"))
 
     def sounds() -> None:
         for name, samples, text in (
@@ -234,8 +233,12 @@ def main() -> None:
     def spoken() -> None:
         made = [Question(Audio((x, RATE)), "Which number is spoken?", what["digit"]) for x, what in digits]
         bench.line("digits, unseen speaker, open, exact", made)
-        made = [Question(Audio((x, RATE)), "What is said?", what["text"]) for x, what in phrases[:60]]
-        bench.words("phrases, unseen texts and voices (synthetic)", made)
+        for name, samples in (
+            ("recorded phrases, unseen texts", prompts),
+            ("synthetic phrases, unseen texts and voices", phrases),
+        ):
+            made = [Question(Audio((x, RATE)), "What is said?", what["text"]) for x, what in samples[:60]]
+            bench.words(name, made)
         made = []
         for x, what in foreign[:120]:
             text = listed("Which language is spoken?", qa.LANGUAGES)

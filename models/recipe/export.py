@@ -16,7 +16,7 @@ import torch
 from gguf import GGMLQuantizationType as Type
 from language import MATRICES
 from projector import STACK
-from whisper import BLOCKS, HEADS, MELS, WIDTH, Block, Encoder
+from whisper import BLOCKS, HEADS, MELS, WIDTH, Encoder
 
 
 def add(writer: gguf.GGUFWriter, name: str, values: torch.Tensor | np.ndarray, kind: Type) -> None:
@@ -32,11 +32,10 @@ def add(writer: gguf.GGUFWriter, name: str, values: torch.Tensor | np.ndarray, k
 
 
 def projector(path: Path, work: Path, trained: dict, kind: Type) -> None:
-    """The encoder with its trained last block and the projector, of type ultravox."""
+    """The encoder with its trained last blocks and the projector, of type ultravox."""
     encoder, state = Encoder(packages.whisper_file(work / "wheels")), trained["projector"]
-    last = Block()
-    last.load_state_dict(
-        {key.removeprefix("block."): value for key, value in state.items() if key.startswith("block.")}
+    encoder.rest.load_state_dict(
+        {key.removeprefix("blocks."): value for key, value in state.items() if key.startswith("blocks.")}
     )
     out = state["second.weight"].shape[0]
     writer = gguf.GGUFWriter(path, "clip")
@@ -62,7 +61,7 @@ def projector(path: Path, work: Path, trained: dict, kind: Type) -> None:
         add(writer, f"a.conv1d.{i}.weight", weight, Type.F16)
         add(writer, f"a.conv1d.{i}.bias", bias[:, None], Type.F32)
     add(writer, "a.position_embd.weight", encoder.positions, Type.F32)
-    for i, block in enumerate([*encoder.blocks, last]):
+    for i, block in enumerate(encoder.blocks):
         name = f"a.blk.{i}."
         for letter, weight, bias in zip("qkv", block.qkv.weight.chunk(3), block.qkv.bias.chunk(3), strict=True):
             add(writer, f"{name}attn_{letter}.weight", weight, kind)

@@ -1,8 +1,9 @@
-"""Step 3: many variants of every recording, and scenes made of several, through the frozen part of the encoder.
+"""Step 3: many variants of every recording, and scenes made of several, as mel spectrograms.
 
     python features.py --work WORK [--per-label 80] [--seed 0]
 
-Writes WORK/features-train.npy (all frames, float16) and .json (what each variant is).
+Writes WORK/features-train.npy (log10 of the mel powers of all frames, float16) and .json (what each variant is), and
+features-dev.* of the development recordings as they are.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from typing import Any
 import augment
 import labels
 import numpy as np
-import packages
 import torch
-from clips import RATE, Clip, Store
+from clips import RATE, Clip, Store, everything
 from numpy.random import Generator
-from whisper import Encoder, log_mel
+from whisper import log_mel
 
-LONGEST = 8.0
+LONGEST = 14.0
 QUANTUM = 0.16
 """Lengths of variants are multiples of this, seconds, so that batches have little padding."""
 
@@ -48,7 +48,7 @@ def place(x: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def sound(clip: Clip, x: np.ndarray, ambience: Callable[[], np.ndarray], rng: Generator) -> Made:
-    x = augment.crop(x, rng.uniform(1.5, 6.0), rng)
+    x = augment.crop(x, rng.uniform(1.5, 6.0) if rng.random() < 0.9 else rng.uniform(6.0, 13.0), rng)
     if len(x) < 1.2 * RATE and rng.random() < 0.4:
         x = augment.repeat(x, rng)
     x = place(x, rng)
@@ -320,9 +320,8 @@ def _make(index: int) -> tuple[np.ndarray, dict] | None:
     if made is None:
         return None
     samples, what = made
-    mel = log_mel(rounded(samples[: int(LONGEST * RATE)]))
-    features = _work["encoder"].before_last([mel])[0]
-    return features.to(torch.float16).numpy(), {**what, "frames": len(features)}
+    mel = log_mel(rounded(samples[: int(LONGEST * RATE)])).T
+    return mel.to(torch.float16).numpy(), {**what, "frames": len(mel)}
 
 
 def main() -> None:
@@ -334,11 +333,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     work: Path = arguments.work
-    stores = [Store.load(work / name) for name in ("recordings", "rendered", "spoken")]
-    plan = Plan([(store, clip) for store in stores for clip in store.clips], ("train",))
+    items = everything(work)
+    plan = Plan(items, ("train",))
     plan.training(arguments.per_label, np.random.default_rng(arguments.seed))
-    encoder = Encoder(packages.whisper_file(work / "wheels")).eval()
-    _work.update(plan=plan, encoder=encoder, seed=arguments.seed)
+    _work.update(plan=plan, seed=arguments.seed)
     frames: list[np.ndarray] = []
     about: list[dict] = []
     begun = time.monotonic()
@@ -350,8 +348,22 @@ def main() -> None:
                 about.append(made[1])
                 if len(about) % 500 == 0:
                     print(len(about), f"{time.monotonic() - begun:.0f} s", flush=True)
-    np.save(work / "features-train.npy", np.concatenate(frames))
-    (work / "features-train.json").write_text(json.dumps(about))
+    write(work / "features-train", frames, about)
+    held = [(store, clip) for store, clip in items if clip.use == "dev" and "sound" in clip.what]
+    levels = [log_mel(rounded(heard(store.audio(clip)))).T.to(torch.float16).numpy() for store, clip in held]
+    what = [{**clip.what, "frames": len(level)} for (_, clip), level in zip(held, levels, strict=True)]
+    write(work / "features-dev", levels, what)
+
+
+def heard(x: np.ndarray) -> np.ndarray:
+    """A clip as it is tested: at most LONGEST, at least a fifth of a second."""
+    x = x[: int(LONGEST * RATE)]
+    return np.pad(x, (0, max(0, RATE // 5 - len(x))))
+
+
+def write(path: Path, levels: list[np.ndarray], about: list[dict]) -> None:
+    np.save(path.with_suffix(".npy"), np.concatenate(levels))
+    path.with_suffix(".json").write_text(json.dumps(about))
 
 
 if __name__ == "__main__":

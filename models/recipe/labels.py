@@ -62,6 +62,7 @@ _LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "elephant trumpeting": ("animal", ("elephant", "an elephant")),
     "camel": ("animal", ("camel grunting", "a camel")),
     "sea lion": ("animal", ("sea lion barking", "seal")),
+    "mouse squeaking": ("animal", ("mouse", "a squeaking mouse")),
     # people
     "baby crying": ("person", ("crying baby", "a baby")),
     "person sneezing": ("person", ("sneezing", "a sneeze")),
@@ -77,6 +78,9 @@ _LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "beatboxing": ("person", ("beatbox", "mouth drumming")),
     "singing": ("person", ("person singing", "a singer")),
     "snapping fingers": ("person", ("finger snap", "fingers snapping")),
+    "eating": ("person", ("chewing", "biting into food")),
+    "drinking": ("person", ("a gulp", "someone drinking")),
+    "snoring": ("person", ("a snore", "someone snoring")),
     # machines and tools
     "chainsaw": ("machine or tool", ("a chainsaw", "motor saw")),
     "hammering": ("machine or tool", ("hammer", "a hammer")),
@@ -92,6 +96,7 @@ _LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "explosion": ("machine or tool", ("a blast", "an explosion")),
     "anvil": ("machine or tool", ("blacksmith", "metal being forged")),
     "camera shutter": ("machine or tool", ("camera", "taking a photo")),
+    "digging": ("machine or tool", ("shovel", "digging in earth")),
     # vehicles
     "helicopter": ("vehicle", ("a helicopter", "helicopter flying")),
     "car engine": ("vehicle", ("car", "a car")),
@@ -132,6 +137,8 @@ _LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mouse click": ("household", ("click", "a click")),
     "something falling": ("household", ("object falling", "things falling down")),
     "toaster": ("household", ("a toaster", "toaster popping")),
+    "sizzling": ("household", ("frying", "food sizzling in a pan")),
+    "turning pages": ("household", ("paper", "a page being turned")),
     # musical instruments
     "piano": ("musical instrument", ("a piano", "piano playing")),
     "organ": ("musical instrument", ("an organ", "church organ")),
@@ -214,6 +221,11 @@ _CLOSE = (
     ("drums", "tabla", "timpani", "cymbal", "gong", "beatboxing"),
     ("music", "drums", "guitar", "piano", "strings", "synthesizer", "choir", "singing", "bass", "electric guitar"),
     ("didgeridoo", "synthesizer", "bagpipes"),
+    ("sizzling", "rain", "fire crackling", "applause"),
+    ("digging", "mining", "footsteps", "hammering"),
+    ("eating", "drinking", "burping"),
+    ("snoring", "pig grunting", "groaning"),
+    ("turning pages", "fire crackling"),
 )
 
 

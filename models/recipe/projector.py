@@ -21,11 +21,11 @@ class Rms(nn.Module):
 
 
 class Projector(nn.Module):
-    """The encoder's last block and norm, then Ultravox's projector: stack, norm, linear, SwiGLU, norm, linear."""
+    """The encoder's last blocks and norm, then Ultravox's projector: stack, norm, linear, SwiGLU, norm, linear."""
 
     def __init__(self, encoder: Encoder, hidden: int, out: int, spread: float) -> None:
         super().__init__()
-        self.block, self.norm = encoder.last, encoder.norm
+        self.blocks, self.norm = encoder.rest, encoder.norm
         self.pre = Rms(WIDTH * STACK, 0.4)
         self.first = nn.Linear(WIDTH * STACK, 2 * hidden, bias=False)
         self.mid = Rms(hidden)
@@ -33,9 +33,11 @@ class Projector(nn.Module):
         nn.init.normal_(self.second.weight, std=spread / hidden**0.5)
 
     def heard(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """The encoder's output [B, T, 384] from what goes into its last block; zeros behind lengths."""
+        """The encoder's output [B, T, 384] from what goes into its last blocks; zeros behind lengths."""
         real = torch.arange(frames.shape[1])[None] < lengths[:, None]
-        return self.norm(self.block(frames, real)) * real[..., None]
+        for block in self.blocks:
+            frames = block(frames, real)
+        return self.norm(frames) * real[..., None]
 
     def project(self, x: Tensor, lengths: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
         """The encoder's output -> tokens [B, N, out] and which of them are real [B, N]."""

@@ -327,7 +327,7 @@ def sound(label: str, rng: random.Random) -> QA:
     if draw < 0.64:
         return rng.choice(KIND_Q), KIND[label]
     if draw < 0.76:
-        kinds = [kind for kind in KINDS if kind != KIND[label] and not _kin(kind, KIND[label])]
+        kinds = [kind for kind in KINDS if kind != KIND[label] and not kin(kind, KIND[label])]
         return choose(
             rng.choice(KIND_Q if rng.random() < 0.7 else SOUND),
             *_kind_options(KIND[label], rng.sample(kinds, min(len(kinds), rng.choice((3, 3, 3, 4, 5)))), rng),
@@ -347,7 +347,7 @@ def _thing(label: str, rng: random.Random) -> str:
     return rng.choice(WORDS[label])
 
 
-def _kin(one: str, other: str) -> bool:
+def kin(one: str, other: str) -> bool:
     return {one, other} in ({"music", "musical instrument"}, {"person", "speech"})
 
 

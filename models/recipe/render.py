@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import packages
 import sources
-from clips import RATE, Store, decode
+from clips import RATE, Store, decode, everything
 
 # label: (General MIDI programs, counted from 0; lowest and highest note; chords?)
 INSTRUMENTS: dict[str, tuple[tuple[int, ...], tuple[int, int], bool]] = {
@@ -307,6 +307,23 @@ def sentences(rng: random.Random, count: int) -> list[str]:
     return made
 
 
+def recombined(texts: list[str], rng: random.Random, count: int) -> list[str]:
+    """Phrases of 2 to 9 words in which every pair of neighbours comes from one of the texts."""
+    after: dict[str, list[str]] = {}
+    for text in texts:
+        words = ["", *text.split(), ""]
+        for one, two in zip(words, words[1:], strict=False):
+            after.setdefault(one, []).append(two)
+    made: list[str] = []
+    while texts and len(made) < count:
+        words = [rng.choice(after[""])]
+        while words[-1] and len(words) < 10:
+            words.append(rng.choice(after[words[-1]]))
+        if len(words) >= 3 and not words[-1]:
+            made.append(" ".join(words[:-1]))
+    return made
+
+
 def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "a.wav"
@@ -343,9 +360,11 @@ TRAIN_VOICES = (
 TEST_VOICES = ("flite:kal", "en-gb+m3")
 
 
-def phrases(store: Store, rng: random.Random, count: int, tests: int) -> None:
-    texts = sentences(rng, count + tests)
+def phrases(store: Store, rng: random.Random, count: int, tests: int, known: list[str]) -> None:
+    """count phrases to train on, half of them recombined from the texts of recorded prompts, and some for testing."""
+    texts = sentences(rng, count // 2 + tests)
     held = set(texts[-tests:])
+    texts += recombined(known, rng, count - count // 2)
     for text in texts:
         if text in held:
             continue
@@ -364,7 +383,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--debs", type=Path)
-    parser.add_argument("--phrases", type=int, default=1400)
+    parser.add_argument("--phrases", type=int, default=3000)
     parser.add_argument("--only", choices=("soundfonts", "phrases"))
     arguments = parser.parse_args()
     debs = arguments.debs or arguments.work / "deb"
@@ -382,7 +401,12 @@ def main() -> None:
         store.save(arguments.work / "rendered")
     if arguments.only != "soundfonts":
         store = Store()
-        phrases(store, random.Random(2), arguments.phrases, 60)
+        known = [
+            clip.what["text"]
+            for _, clip in everything(arguments.work, ("recordings",))
+            if clip.use == "train" and clip.what.get("text")
+        ]
+        phrases(store, random.Random(2), arguments.phrases, 60, known)
         print("phrases", len(store.clips))
         store.save(arguments.work / "spoken")
 

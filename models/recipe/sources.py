@@ -1,27 +1,14 @@
 """Which recordings are used, from which package, under which licence, for what.
 
-use: "train" (CC0, CC BY, CC BY-SA, MIT, Artistic, Free Art) or "dev".  Recordings under the
-GNU licences are never trained on: they make the development set, from other hands than the training set.
+use: "train" (CC0, public domain, CC BY, CC BY-SA, MIT, BSD, Artistic, Free Art, WTFPL) or "dev".  Recordings under
+the GNU licences or the MPL are never trained on: they make the development set, from other hands than the training set.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from re import Pattern
-
 from labels import rules
-
-
-@dataclass(frozen=True)
-class Package:
-    """A Debian package; inner: an archive inside it that holds the sounds; rules: labels.rules of its paths."""
-
-    name: str
-    licence: str
-    use: str
-    rules: tuple[tuple[Pattern[str], str], ...]
-    inner: str = ""
-
+from more_sources import MORE
+from packages import Package
 
 PACKAGES = (
     Package(
@@ -490,6 +477,7 @@ PACKAGES = (
         ),
         inner="*.rcc",
     ),
+    *MORE,
 )
 
 SPEECH = {

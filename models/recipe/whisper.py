@@ -1,7 +1,7 @@
 """The encoder of whisper-tiny.en in PyTorch, read from CTranslate2's file, fed as the shipped runtime feeds it.
 
 The runtime pads a clip to whole frames only (no 30 s of silence), so that L = ceil(samples / 160) mel frames make
-ceil(L / 2) encoder frames.  The last block is apart: it is trained on, the ones before it stay as they are.
+ceil(L / 2) encoder frames.  The last blocks are apart: they are trained on, what is before them stays as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTH, HEADS, BLOCKS, MELS, HOP = 384, 6, 4, 80, 160
+FROZEN = 2
+"""Blocks that stay as they are.  A linear probe on the second block's output tells sounds of unknown recordings apart
+better than one on the last block's, which is about words."""
 _TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
@@ -67,13 +70,17 @@ _WINDOW = torch.hann_window(400)
 
 
 def log_mel(samples: np.ndarray) -> Tensor:
-    """[80, L] of a clip: whole frames, reflected ends, the clip's own maximum."""
+    """log10 of the mel powers [80, L] of a clip: whole frames, reflected ends."""
     n = max(320, -(-len(samples) // HOP) * HOP)
     sound = torch.tensor(np.pad(samples, (0, n - len(samples))), dtype=torch.float32)
     spectrum = torch.stft(sound, 400, HOP, window=_WINDOW, center=True, pad_mode="reflect", return_complex=True)
-    power = _FILTERS @ spectrum[:, :-1].abs().square()
-    level = power.clamp_min(1e-10).log10()
-    return (torch.maximum(level, level.max() - 8) + 4) / 4
+    return (_FILTERS @ spectrum[:, :-1].abs().square()).clamp_min(1e-10).log10()
+
+
+def scaled(level: Tensor, real: Tensor) -> Tensor:
+    """What the encoder takes [B, 80, L] of log_mel: eight decades below its maximum, 0 where not real [B, L]."""
+    top = level.masked_fill(~real[:, None], -10).amax((1, 2), keepdim=True)
+    return ((torch.maximum(level, top - 8) + 4) / 4) * real[:, None]
 
 
 class Block(nn.Module):
@@ -113,7 +120,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Convolutions, positions and the blocks before the last; the last block and the final norm are attributes."""
+    """Convolutions, positions and the frozen blocks; `rest` and `norm` are what is trained on."""
 
     def __init__(self, model: bytes) -> None:
         super().__init__()
@@ -122,29 +129,28 @@ class Encoder(nn.Module):
         def tensor(name: str) -> Tensor:
             return torch.tensor(arrays["encoder/" + name].astype(np.float32))
 
-        self.arrays = arrays
         self.conv1, self.conv1_bias = tensor("conv1/weight"), tensor("conv1/bias")
         self.conv2, self.conv2_bias = tensor("conv2/weight"), tensor("conv2/bias")
         self.positions = tensor("position_encodings/encodings")
-        self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS - 1))
+        self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS))
         for index, block in enumerate(self.blocks):
             block.load(arrays, index)
-        self.last, self.norm = Block(), nn.LayerNorm(WIDTH)
-        self.last.load(arrays, BLOCKS - 1)
+        self.norm = nn.LayerNorm(WIDTH)
         self.norm.weight.data, self.norm.bias.data = tensor("layer_norm/gamma"), tensor("layer_norm/beta")
 
+    @property
+    def rest(self) -> nn.ModuleList:
+        return self.blocks[FROZEN:]
+
     @torch.no_grad()
-    def before_last(self, mels: list[Tensor]) -> list[Tensor]:
-        """The frames [T, 384] that go into the last block, for each mel [80, L]; clips of one length go together."""
-        found: list[Tensor | None] = [None] * len(mels)
-        lengths = sorted({mel.shape[1] for mel in mels})
-        for length in lengths:
-            index = [i for i, mel in enumerate(mels) if mel.shape[1] == length]
-            x = F.gelu(F.conv1d(torch.stack([mels[i] for i in index]), self.conv1, self.conv1_bias, padding=1))
-            x = F.gelu(F.conv1d(x, self.conv2, self.conv2_bias, stride=2, padding=1)).transpose(1, 2)
-            x = x + self.positions[: x.shape[1]]
-            for block in self.blocks:
-                x = block(x)
-            for row, i in enumerate(index):
-                found[i] = x[row]
-        return [frames for frames in found if frames is not None]
+    def before(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """mel [B, 80, L] (scaled), lengths in mel frames -> what goes into `rest` [B, T, 384] and its lengths."""
+        real = torch.arange(mel.shape[2])[None] < lengths[:, None]
+        x = F.gelu(F.conv1d(mel, self.conv1, self.conv1_bias, padding=1)) * real[:, None]
+        x = F.gelu(F.conv1d(x, self.conv2, self.conv2_bias, stride=2, padding=1)).transpose(1, 2)
+        x = x + self.positions[: x.shape[1]]
+        lengths = (lengths + 1) // 2
+        real = torch.arange(x.shape[1])[None] < lengths[:, None]
+        for block in self.blocks[:FROZEN]:
+            x = block(x, real)
+        return x * real[..., None], lengths

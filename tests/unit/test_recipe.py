@@ -1,6 +1,8 @@
 """The label tables and question makers of models/recipe, which need nothing but Python."""
 
+import gzip
 import random
+import struct
 import sys
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def recipe():
         yield labels, qa, sources
     finally:
         sys.path.remove(str(RECIPE))
-        for name in ("labels", "qa", "sources"):
+        for name in ("labels", "more_sources", "packages", "qa", "sources"):
             sys.modules.pop(name, None)
 
 
@@ -58,7 +60,7 @@ def test_yes_and_no_are_equally_frequent(recipe):
 def test_only_free_licences_are_trained_on(recipe):
     _, _, sources = recipe
     for package in sources.PACKAGES:
-        copyleft_code = package.licence.startswith(("GPL", "GFDL"))
+        copyleft_code = package.licence.startswith(("GPL", "LGPL", "GFDL", "MPL"))
         assert package.use == ("dev" if copyleft_code else "train"), package.name
 
 
@@ -69,3 +71,37 @@ def test_rules_name_files(recipe):
     assert labels.label_of("usr/share/scratch/Media/Sounds/Effects/Pop.wav", table) is None
     with pytest.raises(KeyError):
         labels.rules(("x", "no such label"))
+
+
+def clonk_group(*entries):
+    """An OpenClonk group of (name, is a group, content), without the gzip around it."""
+    header = bytearray(204)
+    header[:7], header[36:40] = b"RedWolf", struct.pack("<i", len(entries))
+    for i in range(0, 204, 3):
+        header[i], header[i + 2] = header[i + 2], header[i]
+    table, contents = b"", b""
+    for name, is_group, content in entries:
+        table += struct.pack("<260s6i32x", name.encode(), 0, is_group, len(content), 0, len(contents), 0)
+        contents += content
+    return bytes(byte ^ 237 for byte in header) + table + contents
+
+
+def test_groups_inside_groups_are_read(recipe, tmp_path):
+    import packages
+
+    inner = clonk_group(("Rain.ogg", 0, b"rain"), ("note.txt", 0, b"text"))
+    whole = gzip.compress(clonk_group(("Step.wav", 0, b"step"), ("Water.ocg", 1, inner)))
+    (tmp_path / "Sound.ocg").write_bytes(b"\x1e\x8c" + whole[2:])
+    found = dict(packages.files(tmp_path, "*.oc[fg]"))
+    assert found == {"Sound.ocg/Step.wav": b"step", "Sound.ocg/Water.ocg/Rain.ogg": b"rain"}
+    with pytest.raises(ValueError, match="no OpenClonk group"):
+        list(packages.clonk_group(gzip.compress(bytes(300)), "x.ocg"))
+
+
+def test_a_sound_without_an_ending_is_known_by_its_beginning(recipe, tmp_path):
+    import packages
+
+    (tmp_path / "rain").write_bytes(b"RIFF....")
+    (tmp_path / "copyright").write_bytes(b"text")
+    (tmp_path / "notes.txt").write_bytes(b"RIFF....")
+    assert dict(packages.files(tmp_path)) == {"rain": b"RIFF...."}

