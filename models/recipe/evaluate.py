@@ -1,8 +1,9 @@
 """Step 6: the table of the model card, measured on the shipped runtime (quantized files, llama.cpp through mata_cpp).
 
-    python evaluate.py --work WORK [--mmproj FILE] [--lora FILE] [--silence] [--most 200] [--only NAME...]
+    python evaluate.py --work WORK [--mmproj FILE] [--lora FILE] [--most 100] [--only NAME...]
 
-Every line: what is asked of which held-out clips, how many, MATA off and on, with 95 % Wilson intervals.
+Every line: what is asked of which held-out clips, how many, MATA off and on, with 95 % Wilson intervals.  The part
+`strengths` tries strengths and layers on the development recordings alone: the default is chosen there.
 """
 
 from __future__ import annotations
@@ -63,9 +64,21 @@ def word_errors(said: str, right: str) -> tuple[int, int]:
     return row[-1], len(b)
 
 
+STRENGTHS: dict[str, Mata | None] = {
+    "off": None,
+    **{f"{alpha:g}": Mata(alpha=alpha) for alpha in (0.03, 0.1, 0.2, 0.4)},
+    **{
+        f"0.1, layers {first}:{last}": Mata(alpha=0.1, layers=f"{first}:{last + 1}")
+        for first, last in ((0, 9), (5, 15), (20, 29))
+    },
+}
+
+
 class Bench:
-    def __init__(self, chat: AudioChat, mata: Mata) -> None:
-        self.chat, self.settings = chat, (None, mata)
+    def __init__(self, chat: AudioChat, settings: dict[str, Mata | None]) -> None:
+        self.chat, self.settings = chat, tuple(settings.values())
+        names = " | ".join("MATA " + name for name in settings)
+        print(f"\n| held-out set | n | {names} |\n|{'---|' * (len(settings) + 2)}")
 
     def answer(self, question: Question) -> str:
         self.chat.reset()
@@ -74,7 +87,7 @@ class Bench:
         return self.chat.ask(question.audio, question.text, max_tokens=40).text
 
     def line(self, name: str, questions: Sequence[Question], score: Callable[[str, str], bool] | None = None) -> None:
-        """Prints one row: name | n | off | on."""
+        """Prints one row: name | n | a share for each setting."""
         same = score or (lambda said, right: plain(said) == plain(right))
         cells = []
         for setting in self.settings:
@@ -88,7 +101,7 @@ class Bench:
             share = sum(hits[group] / total[group] for group in total) / max(1, len(total))  # balanced over groups
             low, high = wilson(share * n, n)
             cells.append(f"{share:.3f} ({low:.2f}-{high:.2f})")
-        print(f"| {name} | {len(questions)} | {cells[0]} | {cells[1]} |", flush=True)
+        print(f"| {name} | {len(questions)} | {' | '.join(cells)} |", flush=True)
 
     def words(self, name: str, questions: Sequence[Question]) -> None:
         cells = []
@@ -96,7 +109,7 @@ class Bench:
             self.chat.mata = setting
             pairs = [word_errors(self.answer(question), question.right) for question in questions]
             cells.append(f"{sum(e for e, _ in pairs) / max(1, sum(n for _, n in pairs)):.3f} WER")
-        print(f"| {name} | {len(questions)} | {cells[0]} | {cells[1]} |", flush=True)
+        print(f"| {name} | {len(questions)} | {' | '.join(cells)} |", flush=True)
 
 
 def listed(text: str, options: Sequence[str]) -> str:
@@ -182,16 +195,15 @@ def main() -> None:
     parser.add_argument("--lora", type=Path)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--alpha", type=float, default=0.1)
-    parser.add_argument("--most", type=int, default=200)
+    parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
     arguments = parser.parse_args()
     begun, rng = time.monotonic(), random.Random(5)
     items = everything(arguments.work)
     chat = AudioChat(arguments.model, mmproj=arguments.mmproj, lora=arguments.lora, n_threads=arguments.threads)
-    bench = Bench(chat, Mata(alpha=arguments.alpha))
     print(f"{arguments.model}, {chat.mmproj_path.name}, {chat.describe_mata()}")
-    print("| held-out set | n | MATA off | MATA on |\n|---|---|---|---|")
+    bench = Bench(chat, {"off": None, "on": Mata(alpha=arguments.alpha)})
 
     def held(use: str, wanted: Callable[[Clip], bool]) -> list[Sample]:
         made = []
@@ -273,7 +285,15 @@ def main() -> None:
         for name, asked in groups.items():
             bench.line(name, asked)
 
-    parts = {"sounds": sounds, "controls": controls, "spoken": spoken, "scenes": scenes}
+    def strengths() -> None:
+        tried = Bench(chat, STRENGTHS)
+        _, chosen = named(dev, "What sound is this?", rng)
+        tried.line("sources never trained on, 4 options", chosen)
+        tried.line("sources never trained on, kind, 4 options", kinds(dev, rng))
+        tried.line("is there ...? sources never trained on (balanced)", presence(dev, rng))
+        tried.line("text says another sound, sources never trained on, 4 options", bias(dev, rng))
+
+    parts = {"sounds": sounds, "controls": controls, "spoken": spoken, "scenes": scenes, "strengths": strengths}
     for name, part in parts.items():
         if not arguments.only or name in arguments.only:
             part()

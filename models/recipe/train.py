@@ -74,6 +74,7 @@ class Asker:
         positions = torch.zeros(batch, length)
         part = torch.full((batch, length), -1)
         target = torch.full((batch, length), -100)
+        weight = torch.zeros(batch, length)  # a long answer counts more than a short one, but not by its length
         ids[:, :head] = self.before
         positions[:, :head] = torch.arange(head)
         part[:, :head] = 0
@@ -90,6 +91,7 @@ class Asker:
                 for j in range(1, n):
                     if learnt[j]:
                         target[row, at + j - 1] = tokens[j]
+                        weight[row, at + j - 1] = sum(learnt) ** -0.5
                 at += n
         rows, columns = part[:, :, None], part[:, None, :]
         order = torch.arange(length)
@@ -100,7 +102,8 @@ class Asker:
             x = torch.cat([x[:, :head], audio.to(x.dtype), x[:, head + slots :]], 1)
         hidden = self.model(x, positions, mask[:, None])
         chosen = target >= 0
-        return F.cross_entropy(self.model.logits(hidden[chosen]), target[chosen])
+        losses = F.cross_entropy(self.model.logits(hidden[chosen]), target[chosen], reduction="none")
+        return (losses * weight[chosen]).sum() / weight.sum()
 
 
 def stage2(
