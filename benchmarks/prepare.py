@@ -19,13 +19,20 @@ def files(name: str, folder: Path) -> dict[str, Any]:
     """catalogue: what AudioChat is given, so that a catalogue model is run as users run it."""
     if name in audio_models.SHAPES:
         text, mmproj = audio_models.write(name, folder)
-        return {"model": str(text), "mmproj": str(mmproj), "catalogue": None, "shape": audio_models.sizes(name)}
+        return {
+            "model": str(text),
+            "mmproj": str(mmproj),
+            "lora": None,
+            "catalogue": None,
+            "shape": audio_models.sizes(name),
+        }
     from mata_cpp.catalogue import resolve
 
     found = resolve(name)
     return {
         "model": str(found.model),
         "mmproj": str(found.mmproj),
+        "lora": found.lora and str(found.lora),
         "catalogue": name,
         "shape": audio_models.sizes(name),
     }

@@ -54,7 +54,7 @@ class Measured:
 
 
 def ours_command(files: dict[str, Any], clip: str | None, setting: Setting, depth: int = 0) -> list[str]:
-    named = files["catalogue"]
+    named = None if depth else files["catalogue"]  # decoding beside llama-bench, which takes no adapter
     job = {
         "model": named or files["model"],
         "mmproj": None if named else files["mmproj"],
@@ -97,6 +97,7 @@ def read_events(child: Child) -> Measured:
 
 def mtmd_command(tools: Path, files: dict[str, Any], clip: str, setting: Setting) -> list[str]:
     command = [tools / "llama-mtmd-cli", "-m", files["model"], "--mmproj", files["mmproj"], "--audio", clip]
+    command += ["--lora", files["lora"]] if files["lora"] else []
     command += ["-p", QUESTION, "-n", setting.n, "--temp", 0, "--samplers", "temperature", "--ignore-eos"]
     command += ["-t", setting.threads, "-c", setting.n_ctx, "-fa", setting.flash_attn]
     command += ["-ctk", setting.cache_type, "-ctv", setting.cache_type]

@@ -20,11 +20,13 @@ from pathlib import Path
 
 import features
 import numpy as np
+import plain
 import qa
 from clips import RATE, Clip, everything
 from labels import KIND, KIND_WORDS, KINDS
+from train import AFTER, BEFORE
 
-from mata_cpp import Audio, AudioChat, Mata
+from mata_cpp import Audio, AudioChat, Mata, _core
 
 Sample = tuple[np.ndarray, dict]
 
@@ -49,13 +51,13 @@ def wilson(hits: float, n: int) -> tuple[float, float]:
     return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
 
 
-def plain(text: str) -> str:
+def bare(text: str) -> str:
     return re.sub(r"[^a-z0-9 ]", "", text.lower()).strip()
 
 
 def word_errors(said: str, right: str) -> tuple[int, int]:
     """Edits from right to said in words, and the words of right."""
-    a, b = plain(said).split(), plain(right).split()
+    a, b = bare(said).split(), bare(right).split()
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         before, row[0] = row[0], i
@@ -88,7 +90,7 @@ class Bench:
 
     def line(self, name: str, questions: Sequence[Question], score: Callable[[str, str], bool] | None = None) -> None:
         """Prints one row: name | n | a share for each setting."""
-        same = score or (lambda said, right: plain(said) == plain(right))
+        same = score or (lambda said, right: bare(said) == bare(right))
         cells = []
         for setting in self.settings:
             self.chat.mata = setting
@@ -126,6 +128,26 @@ def named(samples: Sequence[Sample], text: str, rng: random.Random) -> tuple[lis
         rng.shuffle(options)
         chosen.append(Question(audio, listed(text, options), label, tuple(options)))
     return opened, chosen
+
+
+def unlisted(samples: Sequence[Sample], rng: random.Random) -> list[Question]:
+    """Four options that are only compared by likelihood."""
+    made = []
+    for x, what in samples:
+        options = (what["sound"], *_others(what["sound"], rng))
+        made.append(Question(Audio((x, RATE)), "What sound is this?", what["sound"], options))
+    return made
+
+
+def reworded(samples: Sequence[Sample], rng: random.Random) -> list[Question]:
+    """Four options, each called by the last of its other names."""
+    made = []
+    for x, what in samples:
+        options = [qa.WORDS[name][-1] for name in (what["sound"], *_others(what["sound"], rng))]
+        right = options[0]
+        rng.shuffle(options)
+        made.append(Question(Audio((x, RATE)), listed("What do you hear?", options), right, tuple(options)))
+    return made
 
 
 def _others(label: str, rng: random.Random) -> list[str]:
@@ -230,6 +252,8 @@ def main() -> None:
             bench.line(f"{name}, open, exact", opened)
             bench.line(f"{name}, 4 options", chosen)
             bench.line(f"{name}, kind, 4 options", kinds(samples, rng))
+        bench.line("sources never trained on, 4 options that the question does not list", unlisted(dev, rng))
+        bench.line("sources never trained on, 4 options in other words", reworded(dev, rng))
 
     def controls() -> None:
         for name, samples in (("ESC-10 fold 5", esc), ("sources never trained on", dev)):
@@ -285,6 +309,13 @@ def main() -> None:
         for name, asked in groups.items():
             bench.line(name, asked)
 
+    def text() -> None:
+        counts = []
+        for adapters in ([], [(str(arguments.lora), 1.0)] if arguments.lora else []):
+            engine = _core.Engine(str(chat.model_path), lora=adapters, n_ctx=512, n_threads=arguments.threads)
+            counts.append(sum(plain.right(engine, BEFORE, AFTER)))
+        print(f"\ntext alone, right of {len(plain.HELD)}: {counts[0]} without the adapter, {counts[1]} with it")
+
     def strengths() -> None:
         tried = Bench(chat, STRENGTHS)
         _, chosen = named(dev, "What sound is this?", rng)
@@ -293,7 +324,14 @@ def main() -> None:
         tried.line("is there ...? sources never trained on (balanced)", presence(dev, rng))
         tried.line("text says another sound, sources never trained on, 4 options", bias(dev, rng))
 
-    parts = {"sounds": sounds, "controls": controls, "spoken": spoken, "scenes": scenes, "strengths": strengths}
+    parts = {
+        "sounds": sounds,
+        "controls": controls,
+        "spoken": spoken,
+        "scenes": scenes,
+        "strengths": strengths,
+        "text": text,
+    }
     for name, part in parts.items():
         if not arguments.only or name in arguments.only:
             part()

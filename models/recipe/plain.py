@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mata_cpp import _core
 
 QUESTIONS = [
@@ -56,23 +58,66 @@ QUESTIONS = [
     "What does a teacher do?",
     "Name something cold.",
 ]
+HELD = (  # never trained on: (question, what a right answer has in it)
+    ("What is the capital of Italy?", "rome"),
+    ("What is the capital of Japan?", "tokyo"),
+    ("What is the capital of Spain?", "madrid"),
+    ("What is the capital of Germany?", "berlin"),
+    ("What is the capital of England?", "london"),
+    ("What is three plus three?", "6|six"),
+    ("What is two times four?", "8|eight"),
+    ("How many months are in a year?", "12|twelve"),
+    ("How many minutes are in an hour?", "60|sixty"),
+    ("How many legs does a dog have?", "4|four"),
+    ("What is the opposite of up?", "down"),
+    ("What is the opposite of black?", "white"),
+    ("What colour is the sky on a clear day?", "blue"),
+    ("What colour is a banana?", "yellow"),
+    ("What do cows drink?", "water|milk"),
+    ("What is frozen water called?", "ice"),
+    ("Which planet is closest to the sun?", "mercury"),
+    ("Who painted the Mona Lisa?", "leonardo|vinci"),
+    ("Who was the first president of the United States?", "washington"),
+    ("Who developed the theory of relativity?", "einstein"),
+    ("In which country is the Eiffel Tower?", "france"),
+    ("In which country is the Great Wall?", "china"),
+    ("On which continent is Egypt?", "africa"),
+    ("What language is spoken in Brazil?", "portuguese"),
+    ("What is the chemical symbol of water?", "h2o|h₂o"),
+    ("What gas do people breathe in to live?", "oxygen"),
+    ("What is the largest animal on earth?", "whale"),
+    ("What do you call a baby cat?", "kitten"),
+    ("What is the first letter of the alphabet?", "a"),
+    ("Which day comes after Monday?", "tuesday"),
+)
 LONGEST = 40
 
 
-def answers(engine: _core.Engine, before: str, after: str) -> list[tuple[str, str]]:
-    """(question, answer) for each question, greedy, at most LONGEST tokens; answers that do not end are left out."""
-    found = []
-    for question in QUESTIONS:
-        session = engine.session()
-        session.feed_tokens(engine.tokenize(before + question + after))
-        said: list[int] = []
-        while len(said) < LONGEST:
-            token = int(session.logits().argmax())
-            if engine.is_eog(token):
-                text = b"".join(engine.token_bytes(t) for t in said).decode("utf-8", "replace")
-                found.append((question, text))
-                break
-            said.append(token)
+def said(engine: _core.Engine, prompt: str) -> tuple[str, bool]:
+    """The greedy answer, and whether it ended within LONGEST tokens."""
+    session = engine.session()
+    session.feed_tokens(engine.tokenize(prompt))
+    tokens: list[int] = []
+    ended = False
+    while len(tokens) < LONGEST and not ended:
+        token = int(session.logits().argmax())
+        ended = engine.is_eog(token)
+        if not ended:
+            tokens.append(token)
             session.feed_tokens([token])
-        session.close()
-    return found
+    session.close()
+    return b"".join(engine.token_bytes(token) for token in tokens).decode("utf-8", "replace"), ended
+
+
+def answers(engine: _core.Engine, before: str, after: str) -> list[tuple[str, str]]:
+    """(question, answer) for each question, greedy; answers that do not end are left out."""
+    found = [(question, *said(engine, before + question + after)) for question in QUESTIONS]
+    return [(question, text) for question, text, ended in found if ended]
+
+
+def right(engine: _core.Engine, before: str, after: str) -> list[bool]:
+    """For each question of HELD, whether the answer has the right word in it."""
+    return [
+        re.search(rf"\b({words})", said(engine, before + question + after)[0].lower()) is not None
+        for question, words in HELD
+    ]
