@@ -11,7 +11,7 @@ import qa
 import torch
 import torch.nn.functional as F
 from batches import Features, Sampler
-from labels import KIND, KINDS, LABELS, close
+from labels import KIND, KINDS, LABELS, close, other_kinds
 from language import LanguageModel
 from projector import Projector
 from schedule import Clock, advance, optimizer
@@ -174,7 +174,7 @@ class Aligner:
                 if "sound" in what:
                     label, kind = what["sound"], KIND[what["sound"]]
                     others = [name for name in LABELS if name != label and name not in close(label)]
-                    kinds = [k for k in KINDS if k != kind and not qa.kin(k, kind)]
+                    kinds = other_kinds(label)
                     for name, right, pool in (("sound", label, others), ("kind", kind, kinds)):
                         score = dict(zip(NAMES[name], near[name][row].tolist(), strict=True))
                         for _ in range(5):

@@ -106,7 +106,10 @@ def esc10(store: Store, folder: Path) -> None:
 
 def fsdd(store: Store, folder: Path) -> None:
     """Spoken digits: one speaker to test with, one to steer by, the others to train on."""
-    for path in sorted(folder.glob("*.flac")):
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".flac", ".wav"))
+    if not paths:
+        raise SystemExit(f"{folder}: no {{digit}}_{{speaker}}_{{take}}.flac or .wav in it")
+    for path in paths:
         digit, speaker, take = path.stem.split("_")
         use = {TEST_SPEAKER: "test", DEV_SPEAKER: "dev"}.get(speaker, "train")
         if use != "train" and int(take) >= 10:
@@ -117,7 +120,7 @@ def fsdd(store: Store, folder: Path) -> None:
 
 
 def prompts(store: Store, folder: Path) -> None:
-    """Recorded telephone prompts: which language is spoken.  A tenth of the texts, by name, is for testing only."""
+    """Recorded telephone prompts: which language is spoken.  An eighth, by the file's name, is for testing only."""
     for name, (language, _) in sources.SPEECH.items():
         for path, content in packages.files(packages.deb(name, folder)):
             if re.search(r"silence/|beep|tone|letters/ascii", path):

@@ -20,6 +20,7 @@ from typing import Any
 import augment
 import labels
 import numpy as np
+import sources
 import torch
 from clips import RATE, Clip, Store, everything
 from numpy.random import Generator
@@ -349,7 +350,11 @@ def main() -> None:
                 if len(about) % 500 == 0:
                     print(len(about), f"{time.monotonic() - begun:.0f} s", flush=True)
     write(work / "features-train", frames, about)
-    held = [(store, clip) for store, clip in items if clip.use == "dev" and "sound" in clip.what]
+    held = [
+        (store, clip)
+        for store, clip in items
+        if clip.use == "dev" and "sound" in clip.what and clip.source not in sources.DOUBLES
+    ]
     levels = [log_mel(rounded(heard(store.audio(clip)))).T.to(torch.float16).numpy() for store, clip in held]
     what = [{**clip.what, "frames": len(level)} for (_, clip), level in zip(held, levels, strict=True)]
     write(work / "features-dev", levels, what)

@@ -221,6 +221,10 @@ _CLOSE = (
     ("drums", "tabla", "timpani", "cymbal", "gong", "beatboxing"),
     ("music", "drums", "guitar", "piano", "strings", "synthesizer", "choir", "singing", "bass", "electric guitar"),
     ("didgeridoo", "synthesizer", "bagpipes"),
+    ("factory machine", "sewing machine", "jackhammer", "circular saw", "chainsaw"),
+    ("alarm clock", "clock ticking"),
+    ("car horn", "car engine", "traffic"),
+    ("gong", "church bells", "bells"),
     ("sizzling", "rain", "fire crackling", "applause"),
     ("digging", "mining", "footsteps", "hammering"),
     ("eating", "drinking", "burping"),
@@ -229,9 +233,47 @@ _CLOSE = (
 )
 
 
+# Kinds that are right for a label beside its own.
+_ALSO: dict[str, tuple[str, ...]] = {
+    "clock ticking": ("machine or tool",),
+    "alarm clock": ("machine or tool",),
+    "telephone ringing": ("machine or tool",),
+    "toaster": ("machine or tool",),
+    "keyboard typing": ("machine or tool",),
+    "mouse click": ("machine or tool",),
+    "sewing machine": ("household",),
+    "camera shutter": ("household",),
+    "siren": ("machine or tool",),
+    "singing": ("music", "musical instrument"),
+    "beatboxing": ("music", "musical instrument"),
+    "choir": ("person", "speech"),
+    "church bells": ("musical instrument", "music"),
+    "crowd": ("music",),
+    "toilet flush": ("water and weather",),
+    "water tap": ("water and weather",),
+    "sizzling": ("water and weather",),
+    "fire crackling": ("household",),
+    "water drops": ("household",),
+    "swords clashing": ("household",),
+}
+
+
 def close(label: str) -> frozenset[str]:
     """Labels that may be right where this one is."""
-    return frozenset(name for group in _CLOSE if label in group for name in group)
+    found = {name for group in _CLOSE if label in group for name in group}
+    if KIND[label] == "musical instrument":
+        found.add("music")
+    elif label == "music":
+        found |= {name for name, kind in KIND.items() if kind == "musical instrument"}
+    return frozenset(found)
+
+
+def other_kinds(label: str) -> list[str]:
+    """Kinds that are wrong for a label: neither its own, nor one of the same family, nor one that fits as well."""
+    kind = KIND[label]
+    families = ({"music", "musical instrument"}, {"person", "speech"})
+    fits = {kind, *_ALSO.get(label, ())}.union(*(family for family in families if kind in family))
+    return [name for name in KINDS if name not in fits]
 
 
 def rules(*pairs: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:

@@ -87,7 +87,7 @@ HELD = (  # never trained on: (question, what a right answer has in it)
     ("What gas do people breathe in to live?", "oxygen"),
     ("What is the largest animal on earth?", "whale"),
     ("What do you call a baby cat?", "kitten"),
-    ("What is the first letter of the alphabet?", "a"),
+    ("Which animal gives wool?", "sheep"),
     ("Which day comes after Monday?", "tuesday"),
 )
 LONGEST = 40
@@ -118,6 +118,6 @@ def answers(engine: _core.Engine, before: str, after: str) -> list[tuple[str, st
 def right(engine: _core.Engine, before: str, after: str) -> list[bool]:
     """For each question of HELD, whether the answer has the right word in it."""
     return [
-        re.search(rf"\b({words})", said(engine, before + question + after)[0].lower()) is not None
+        re.search(rf"\b({words})s?\b", said(engine, before + question + after)[0].lower()) is not None
         for question, words in HELD
     ]

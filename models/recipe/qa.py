@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from labels import KIND, KIND_WORDS, KINDS, LABELS, WORDS, close
+from labels import KIND, KIND_WORDS, LABELS, WORDS, close, other_kinds
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LANGUAGES = ("English", "Spanish", "French", "Italian", "Russian")
@@ -305,8 +305,16 @@ def distractors(label: str, n: int, rng: random.Random) -> list[str]:
     return found
 
 
+MASS = frozenset(
+    ("music", "speech", "rain", "applause", "cattle", "laughter", "traffic", "machinery", "wind", "thunder", "fire")
+    + ("money", "paper", "birdsong", "rainfall", "road")
+)
+
+
 def article(name: str) -> str:
-    if name.startswith(("a ", "an ", "the ", "someone", "people")) or name.endswith("s") or name.endswith("ing"):
+    """The name as "Is there ...?" has it."""
+    first = name.split()[0]
+    if first in ("a", "an", "the", "someone", "people") or first in MASS or name.endswith(("s", "ing")):
         return name
     return ("an " if name[0] in "aeiou" else "a ") + name
 
@@ -327,7 +335,7 @@ def sound(label: str, rng: random.Random) -> QA:
     if draw < 0.64:
         return rng.choice(KIND_Q), KIND[label]
     if draw < 0.76:
-        kinds = [kind for kind in KINDS if kind != KIND[label] and not kin(kind, KIND[label])]
+        kinds = other_kinds(label)
         return choose(
             rng.choice(KIND_Q if rng.random() < 0.7 else SOUND),
             *_kind_options(KIND[label], rng.sample(kinds, min(len(kinds), rng.choice((3, 3, 3, 4, 5)))), rng),
@@ -345,10 +353,6 @@ def sound(label: str, rng: random.Random) -> QA:
 def _thing(label: str, rng: random.Random) -> str:
     """What a question of presence calls it: mostly the thing ("dog"), sometimes the label."""
     return rng.choice(WORDS[label])
-
-
-def kin(one: str, other: str) -> bool:
-    return {one, other} in ({"music", "musical instrument"}, {"person", "speech"})
 
 
 def _kind_options(kind: str, others: Sequence[str], rng: random.Random) -> tuple[str, list[str]]:

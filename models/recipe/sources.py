@@ -282,8 +282,8 @@ PACKAGES = (
             (r"LRDoor_Open", "door"),
             (r"LRApplauses", "applause"),
             (r"LRRain", "rain"),
-            (r"LRStartAndStopCarEngine", "car engine"),
-            (r"LRFrogs", "frog croaking"),
+            (r"LRStartAndStopCarEngine[^/]*_LA", "car engine"),
+            (r"LRFrogs[^/]*_LA", "frog croaking"),
             (r"LRTrain", "train"),
             (r"scalesboard/resource/metal_hit", "anvil"),
         ),
@@ -494,3 +494,13 @@ SOUNDFONTS = {  # package: (use, licence)
     "musescore-general-soundfont": ("train", "MIT; parts CC0 or public domain"),
     "timgm6mb-soundfont": ("test", "GPL-2"),
 }
+
+DOUBLES = frozenset(
+    (
+        "widelands-data:usr/share/games/widelands/data/sound/animals/wolf_01.ogg",
+        "widelands-data:usr/share/games/widelands/data/sound/farm/horse_00.ogg",
+        "lmms-common:usr/share/lmms/samples/instruments/piano01.ogg",
+        "searchandrescue-data:usr/share/games/searchandrescue/sounds/thunder_faint.wav",
+    )
+)
+"""Development clips that are recordings of the training set in another encoding (by cross-correlation)."""
