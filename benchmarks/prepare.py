@@ -2,7 +2,8 @@
 
     python -m benchmarks.prepare FOLDER '{"models": [...], "seconds": [...], "audio": null}'
 
-prints a line of JSON: "models": {name: {"model", "mmproj", "lora", "catalogue", "shape"}}, "clips": {seconds: path}, "threads".
+prints a line of JSON: "models": {name: {"model", "mmproj", "lora", "catalogue", "shape"}}, "clips": {seconds: path},
+"threads".
 """
 
 from __future__ import annotations

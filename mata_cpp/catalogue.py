@@ -75,9 +75,9 @@ ENTRIES = (
             download_size=92_871_040,
         ),
         OwnFile("tiny/mmproj-tiny-q8_0.gguf"),
-        "SmolLM2-135M-Instruct with whisper-tiny.en: names sounds, instruments and digits; 121 MB",
+        "SmolLM2-135M-Instruct with whisper-tiny.en: names sounds, instruments and digits; 126 MB",
         rule=PLAIN,
-        lora=OwnFile("tiny/lora-tiny-f16.gguf"),
+        lora=OwnFile("tiny/lora-tiny-f32.gguf"),
     ),
     Entry(
         "qwen2.5-omni-3b",

@@ -27,7 +27,7 @@ HEAD = """\
 # Notice for the files in this folder
 
 `mmproj-tiny-q8_0.gguf` holds the encoder of whisper-tiny.en (MIT License, Copyright (c) 2022 OpenAI), changed by
-training, and a projector. `lora-tiny-f16.gguf` is an adapter for SmolLM2-135M-Instruct (Apache License 2.0, Hugging
+training, and a projector. `lora-tiny-f32.gguf` is an adapter for SmolLM2-135M-Instruct (Apache License 2.0, Hugging
 Face). They are under the MIT licence of this package.
 
 They were trained on the recordings below; no recording is in them. The number is that of clips.

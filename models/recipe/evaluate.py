@@ -83,27 +83,27 @@ class Bench:
         print(f"\n| held-out set | n | {names} |\n|{'---|' * (len(settings) + 2)}")
 
     def answer(self, question: Question) -> str:
-        self.chat.reset()
-        if question.options:
+        if question.options:  # adds nothing to the conversation: the next setting finds the clip in the KV cache
             return self.chat.choose(question.audio, question.text, question.options).text
-        return self.chat.ask(question.audio, question.text, max_tokens=40).text
+        self.chat.reset()
+        said = self.chat.ask(question.audio, question.text, max_tokens=40).text
+        self.chat.reset()
+        return said
 
-    def line(self, name: str, questions: Sequence[Question], score: Callable[[str, str], bool] | None = None) -> None:
-        """Prints one row: name | n | a share for each setting."""
-        same = score or (lambda said, right: bare(said) == bare(right))
-        cells = []
-        for setting in self.settings:
-            self.chat.mata = setting
-            hits = collections.Counter()
-            total = collections.Counter()
-            for question in questions:
-                hits[question.group] += same(self.answer(question), question.right)
-                total[question.group] += 1
-            n = sum(total.values())
-            share = sum(hits[group] / total[group] for group in total) / max(1, len(total))  # balanced over groups
+    def line(self, name: str, questions: Sequence[Question]) -> None:
+        """Prints one row: name | n | a share for each setting, balanced over the questions' groups."""
+        total = collections.Counter(question.group for question in questions)
+        hits = [collections.Counter() for _ in self.settings]
+        for question in questions:
+            for setting, counted in zip(self.settings, hits, strict=True):
+                self.chat.mata = setting
+                counted[question.group] += bare(self.answer(question)) == bare(question.right)
+        n, cells = len(questions), []
+        for counted in hits:
+            share = sum(counted[group] / total[group] for group in total) / max(1, len(total))
             low, high = wilson(share * n, n)
             cells.append(f"{share:.3f} ({low:.2f}-{high:.2f})")
-        print(f"| {name} | {len(questions)} | {' | '.join(cells)} |", flush=True)
+        print(f"| {name} | {n} | {' | '.join(cells)} |", flush=True)
 
     def words(self, name: str, questions: Sequence[Question]) -> None:
         cells = []
@@ -331,12 +331,12 @@ def main() -> None:
         print(f"\ntext alone, right of {len(plain.HELD)}: {counts[0]} without the adapter, {counts[1]} with it")
 
     def strengths() -> None:
-        tried = Bench(chat, STRENGTHS)
-        _, chosen = named(dev, "What sound is this?", rng)
+        tried, some = Bench(chat, STRENGTHS), dev[: arguments.most]
+        _, chosen = named(some, "What sound is this?", rng)
         tried.line("development sources, 4 options", chosen)
-        tried.line("development sources, kind, 4 options", kinds(dev, rng))
-        tried.line("is there ...? development sources (balanced)", presence(dev, rng))
-        tried.line("text says another sound, development sources, 4 options", bias(dev, rng))
+        tried.line("development sources, kind, 4 options", kinds(some, rng))
+        tried.line("is there ...? development sources (balanced)", presence(some, rng))
+        tried.line("text says another sound, development sources, 4 options", bias(some, rng))
 
     parts = {
         "sounds": sounds,

@@ -15,6 +15,7 @@ import random
 import time
 from pathlib import Path
 
+import batches
 import numpy as np
 import packages
 import plain
@@ -37,6 +38,8 @@ AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_
 HIDDEN, RANK, ALPHA = 768, 8, 16.0
 RATES_1 = 1.5e-3, 2.5e-4
 """Stage 1: projector, encoder blocks."""
+RATES_2, RATES_ON = (5e-4, 1e-4, 1e-3), (2e-4, 4e-5, 1e-3)
+"""Stage 2, and what goes on from it (--resume): projector, encoder blocks, adapters."""
 
 
 class Asker:
@@ -107,15 +110,23 @@ class Asker:
 
 
 def stage2(
-    encoder: Encoder, projector: Projector, model: LanguageModel, asker: Asker, data: Features, clock: Clock, save: Path
+    encoder: Encoder,
+    projector: Projector,
+    model: LanguageModel,
+    asker: Asker,
+    data: Features,
+    clock: Clock,
+    save: Path,
+    rates: tuple[float, float, float],
 ) -> None:
+    """Writes what is learnt to save.  rates: of projector, encoder blocks and adapters."""
     rng = asker.rng
     sampler = Sampler(data, rng)
     adapters = [p for p in model.parameters() if p.requires_grad]
     last = [*projector.blocks.parameters(), *projector.norm.parameters()]
     rest = [p for p in projector.parameters() if all(p is not q for q in last)]
     parameters = [*adapters, *last, *rest]
-    opt = optimizer([(rest, 5e-4, 0.05), (last, 1e-4, 0.05), (adapters, 1e-3, 0.0)])
+    opt = optimizer([(rest, rates[0], 0.05), (last, rates[1], 0.05), (adapters, rates[2], 0.0)])
     losses: collections.deque[float] = collections.deque(maxlen=100)
     clips = asked = 0
     clock.begun = time.monotonic()
@@ -167,6 +178,7 @@ def main() -> None:
     parser.add_argument("--steps-2", type=int, default=0)
     parser.add_argument("--skip-1", action="store_true", help="begin stage 2 from WORK/stage1.pt")
     parser.add_argument("--resume", action="store_true", help="begin stage 2 from WORK/trained.pt")
+    parser.add_argument("--sounds", type=float, help="weight of the clips with one sound in stage 2 (batches.WEIGHTS)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -191,7 +203,10 @@ def main() -> None:
         store(work / "stage1.pt", projector, model)
     asker = Asker(model, engine, random.Random(arguments.seed + 2), work / "plain.json")
     clock = Clock(arguments.minutes_2, arguments.steps_2)
-    stage2(encoder, projector, model, asker, data, clock, work / "trained.pt")
+    if arguments.sounds is not None:
+        batches.WEIGHTS["sound"] = arguments.sounds
+    rates = RATES_ON if arguments.resume else RATES_2
+    stage2(encoder, projector, model, asker, data, clock, work / "trained.pt", rates)
 
 
 if __name__ == "__main__":

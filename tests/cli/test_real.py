@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "mata_cpp.cli.chat", "--threads", "1"]
 ELSEWHERE = tempfile.gettempdir()
 """Where commands run: Python's -m would find the package's sources in the repository, without the extension."""
 
-CLIPS = {  # held out when the projector was trained
+CLIPS = {  # held out when the model was trained
     "dog barking": "dog-5-203128-A.flac",
     "helicopter": "helicopter-5-205898-A.flac",
     "person sneezing": "sneezing-5-187979-A.flac",
@@ -68,6 +68,45 @@ def test_sounds(fresh, sound_data, label):
     fresh.mata = None
     fresh.reset()
     assert fresh.ask(clip, QUESTION).text == label
+
+
+def test_kinds_and_presence(fresh, sound_data):
+    """Other questions than the name of the sound, each about all of the clips."""
+    kinds = {"dog barking": "animal", "helicopter": "vehicle", "person sneezing": "person"}
+    names = {"dog barking": "a dog", "helicopter": "a helicopter", "person sneezing": "a sneeze"}
+    right = []
+    for label, file in CLIPS.items():
+        clip = Audio(sound_data / "esc10" / file)
+        offered = ["animal", "vehicle", "person", "music"]
+        fresh.reset()
+        question = f"What kind of sound is this? Choose one: {', '.join(offered)}."
+        right.append(fresh.choose(clip, question, offered).text == kinds[label])
+        for asked, name in names.items():
+            fresh.reset()
+            said = fresh.choose(clip, f"Is there {name} in this clip?", ["Yes.", "No."]).text
+            right.append(said == ("Yes." if asked == label else "No."))
+    assert sum(right) >= 10, right
+
+
+def test_text_without_a_clip(chat):
+    """The adapter has left the text model what it knew."""
+    system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    asked = {
+        "What is the capital of Italy?": "rome",
+        "What is frozen water called?": "ice",
+        "Who wrote Hamlet?": "shakes",
+    }
+    said = {}
+    for question in asked:
+        with chat.session() as session:
+            session.feed(f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n")
+            session.feed("<|im_start|>assistant\n")
+            tokens = []
+            while len(tokens) < 40 and not (tokens and chat.engine.is_eog(tokens[-1])):
+                tokens.append(int(np.argmax(session.logits())))
+                session.step(tokens[-1])
+        said[question] = b"".join(map(chat.engine.token_bytes, tokens)).decode(errors="replace").lower()
+    assert sum(word in said[question] for question, word in asked.items()) >= 2, said
 
 
 def test_digits(fresh, sound_data):
