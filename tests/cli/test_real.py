@@ -1,5 +1,6 @@
 """mata-chat and AudioChat with the compiled engine and the default model, on recorded sound."""
 
+import csv
 import json
 import os
 import select
@@ -22,6 +23,18 @@ COMMAND = [sys.executable, "-m", "mata_cpp.cli.chat", "--threads", "1"]
 ELSEWHERE = tempfile.gettempdir()
 """Where commands run: Python's -m would find the package's sources in the repository, without the extension."""
 
+NAMES = {
+    "dog": "dog barking",
+    "rain": "rain",
+    "sea_waves": "sea waves",
+    "crying_baby": "baby crying",
+    "clock_tick": "clock ticking",
+    "sneezing": "person sneezing",
+    "helicopter": "helicopter",
+    "chainsaw": "chainsaw",
+    "rooster": "rooster crowing",
+    "crackling_fire": "fire crackling",
+}
 CLIPS = {  # held out when the model was trained
     "dog barking": "dog-5-203128-A.flac",
     "helicopter": "helicopter-5-205898-A.flac",
@@ -58,16 +71,23 @@ def run(*arguments, **options):
 # Recorded sound --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", CLIPS)
-def test_sounds(fresh, sound_data, label):
-    clip = Audio(sound_data / "esc10" / CLIPS[label])
-    answer = fresh.ask(clip, QUESTION)
-    assert (answer.text, answer.finish_reason) == (label, "stop")
-    options = ["dog barking", "rain", "helicopter", "person sneezing"]
-    assert fresh.choose(clip, QUESTION, options).text == label
-    fresh.mata = None
-    fresh.reset()
-    assert fresh.ask(clip, QUESTION).text == label
+def test_sounds(fresh, sound_data):
+    """One clip of every class of ESC-10's fold 5, which was not trained on: the first of each, not the easy ones."""
+    with (sound_data / "esc10" / "clips.csv").open(newline="") as file:
+        rows = {row["label"]: row["file"] for row in reversed(list(csv.DictReader(file))) if row["fold"] == "5"}
+    named, chosen = [], []
+    for label, file in rows.items():
+        clip = Audio(sound_data / "esc10" / file)
+        for mata in (Mata(), None):
+            fresh.mata = mata
+            fresh.reset()
+            named.append(fresh.ask(clip, QUESTION).text == NAMES[label])
+            offered = [NAMES[label], *(name for name in ("trumpet", "cow mooing", "door") if name != NAMES[label])]
+            listed = f"{QUESTION} Choose one: {', '.join(sorted(offered))}."
+            fresh.reset()
+            chosen.append(fresh.choose(clip, listed, offered).text == NAMES[label])
+    assert len(named) == 20
+    assert sum(named) >= 11 and sum(chosen) >= 16, (named, chosen)
 
 
 def test_kinds_and_presence(fresh, sound_data):
@@ -89,12 +109,14 @@ def test_kinds_and_presence(fresh, sound_data):
 
 
 def test_text_without_a_clip(chat):
-    """The adapter has left the text model what it knew."""
+    """Most of what the text model knew it still knows with the adapter; the model card says how much it lost."""
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     asked = {
-        "What is the capital of Italy?": "rome",
-        "What is frozen water called?": "ice",
-        "Who wrote Hamlet?": "shakes",
+        "What is the capital of Japan?": "tokyo",
+        "What colour is the sky on a clear day?": "blue",
+        "Who painted the Mona Lisa?": "leonardo",
+        "In which country is the Eiffel Tower?": "france",
+        "What language is spoken in Brazil?": "portuguese",
     }
     said = {}
     for question in asked:
@@ -106,7 +128,7 @@ def test_text_without_a_clip(chat):
                 tokens.append(int(np.argmax(session.logits())))
                 session.step(tokens[-1])
         said[question] = b"".join(map(chat.engine.token_bytes, tokens)).decode(errors="replace").lower()
-    assert sum(word in said[question] for question, word in asked.items()) >= 2, said
+    assert sum(word in said[question] for question, word in asked.items()) >= 4, said
 
 
 def test_digits(fresh, sound_data):
@@ -195,7 +217,9 @@ def test_answers_repeat_exactly(fresh, hum):
     sampled = []
     for seed in (1, 1, 2, 3, 4):
         fresh.reset()
-        sampled.append(fresh.ask(hum, "Tell me a story.", max_tokens=12, temperature=1.5, top_p=1.0, seed=seed).text)
+        sampled.append(
+            fresh.ask(hum, "Tell me a story.", max_tokens=12, temperature=4.0, top_p=1.0, min_p=0.0, seed=seed).text
+        )
     assert sampled[0] == sampled[1] and len(set(sampled)) > 1
 
 
