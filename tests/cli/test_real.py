@@ -10,11 +10,16 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mata_cpp import Audio, AudioChat, ContextFullError, Mata, ModelError
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.clips import NAMES
 
 pytest.importorskip("mata_cpp._core", reason="the extension is not built")
 
@@ -23,18 +28,6 @@ COMMAND = [sys.executable, "-m", "mata_cpp.cli.chat", "--threads", "1"]
 ELSEWHERE = tempfile.gettempdir()
 """Where commands run: Python's -m would find the package's sources in the repository, without the extension."""
 
-NAMES = {
-    "dog": "dog barking",
-    "rain": "rain",
-    "sea_waves": "sea waves",
-    "crying_baby": "baby crying",
-    "clock_tick": "clock ticking",
-    "sneezing": "person sneezing",
-    "helicopter": "helicopter",
-    "chainsaw": "chainsaw",
-    "rooster": "rooster crowing",
-    "crackling_fire": "fire crackling",
-}
 CLIPS = {  # held out when the model was trained
     "dog barking": "dog-5-203128-A.flac",
     "helicopter": "helicopter-5-205898-A.flac",
