@@ -11,7 +11,6 @@ from pathlib import Path
 
 import sources
 from clips import Store
-from more_sources import MORE
 
 OTHERS = {
     "esc10": (
@@ -49,7 +48,7 @@ def main() -> None:
             if clip.use == "train":
                 trained[origin(clip.source)] += 1
     licences: dict[str, list[str]] = collections.defaultdict(list)
-    for package in (*sources.PACKAGES, *MORE):
+    for package in sources.PACKAGES:
         if package.use == "train" and package.licence not in licences[package.name]:
             licences[package.name].append(package.licence)
     for name, (language, licence) in sources.SPEECH.items():

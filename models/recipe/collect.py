@@ -18,6 +18,7 @@ from pathlib import Path
 import labels
 import numpy as np
 import packages
+import qa
 import soundfile
 import sources
 from clips import Store, decode
@@ -34,7 +35,6 @@ ESC10 = {
     "rooster": "rooster crowing",
     "crackling_fire": "fire crackling",
 }
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEST_SPEAKER, DEV_SPEAKER = "theo", "lucas"
 MOST_OF_ONE = 40
 """Recordings of one label from one package, at most: games have dozens of takes of the same footstep."""
@@ -116,7 +116,7 @@ def fsdd(store: Store, folder: Path) -> None:
             continue
         samples = decode(path)
         if samples is not None:
-            store.add(samples, {"digit": DIGITS[int(digit)]}, use, f"fsdd:{path.name}")
+            store.add(samples, {"digit": qa.DIGITS[int(digit)]}, use, f"fsdd:{path.name}")
 
 
 def prompts(store: Store, folder: Path) -> None:

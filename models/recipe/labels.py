@@ -32,7 +32,7 @@ KIND_WORDS = {
     "household": ("household", "a household sound", "something in a house"),
 }
 
-# label: (kind, other wordings, what "is there ...?" asks)
+# label: (kind, other wordings)
 _LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     # animals
     "dog barking": ("animal", ("dog", "a barking dog")),

@@ -71,11 +71,6 @@ class LanguageModel(nn.Module):
             self.norms.append((matrix(f"{name}attn_norm.weight"), matrix(f"{name}ffn_norm.weight")))
         self.last_norm = matrix("output_norm.weight")
 
-    def set_scale(self, scale: float) -> None:
-        for layer in self.layers:
-            for module in layer.values():
-                module.scale = scale
-
     def embed(self, tokens: Tensor) -> Tensor:
         return F.embedding(tokens, self.table)
 
