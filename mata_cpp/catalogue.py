@@ -77,7 +77,7 @@ ENTRIES = (
         OwnFile("tiny/mmproj-tiny-q8_0.gguf"),
         "SmolLM2-135M-Instruct with whisper-tiny.en: names sounds, instruments and digits; 126 MB",
         rule=PLAIN,
-        lora=OwnFile("tiny/lora-tiny-f32.gguf"),
+        lora=OwnFile("tiny/lora-tiny-q8_0.gguf"),
     ),
     Entry(
         "qwen2.5-omni-3b",

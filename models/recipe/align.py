@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import collections
+import json
 import random
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import qa
 import torch
 import torch.nn.functional as F
 from batches import Features, Sampler
-from labels import KIND, KINDS, LABELS, close, other_kinds
+from labels import KIND, KINDS, LABELS, WORDS, close, other_kinds
 from language import LanguageModel
 from projector import Projector
 from schedule import Clock, advance, optimizer
@@ -20,10 +23,31 @@ from whisper import WIDTH, Encoder
 
 from mata_cpp import _core
 
-TASKS = ("sound", "digit", "foreign", "text", "first", "count")
-NAMES = {"sound": list(LABELS), "kind": list(KINDS), "digit": list(qa.DIGITS), "language": list(qa.LANGUAGES)}
-SHARES = {"sound": 1.0, "kind": 0.5, "digit": 1.0, "language": 0.5}
-"""What each loss counts."""
+SHARES = {
+    "sound": 0.50,
+    "digit": 0.06,
+    "foreign": 0.04,
+    "text": 0.10,
+    "count": 0.09,
+    "first": 0.07,
+    "pitch": 0.05,
+    "loudness": 0.045,
+    "tempo": 0.045,
+}
+"""Of the clips."""
+COUNTS = qa.DIGITS[1:6]
+NAMES: dict[str, tuple[str, ...]] = {
+    "sound": LABELS,
+    "kind": KINDS,
+    "digit": qa.DIGITS,
+    "language": qa.LANGUAGES,
+    "count": COUNTS,
+    **qa.CHANGES,
+}
+WEIGHTS = {"sound": 1.0, "kind": 0.5, "digit": 1.0, "language": 0.5}
+"""What each loss counts; 1.5 where it is not named."""
+WHOLE_CLIP = frozenset(("count", *qa.CHANGES))
+"""Told by the clip as a whole: no single token has to say it."""
 
 
 class Words:
@@ -45,104 +69,174 @@ def truth(what: dict, name: str) -> str | None:
         return KIND[what["sound"]] if "sound" in what else "speech" if "language" in what else None
     if name == "sound" and "language" in what:
         return "speech"
+    if name == "count":
+        return qa.DIGITS[what["count"]] if "count" in what else None
+    if name in qa.CHANGES:
+        return qa.CHANGES[name][0 if what[name] == "up" else 1] if name in what else None
     return what.get(name)
 
 
-class Heads(nn.Module):
-    """Helpers of stage 1, thrown away after it: classifiers on the mean of the encoder's output and of the tokens."""
+class Teacher:
+    """What teacher.py wrote: for a recording, a direction in 512 dimensions."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, path: Path) -> None:
+        rows = torch.tensor(np.load(path.with_suffix(".npy")).astype(np.float32))
+        self.rows = F.normalize((rows - rows.mean(0)) / (rows.std(0) + 1e-3), dim=-1)
+        self.place = {source: i for i, source in enumerate(json.loads(path.with_suffix(".json").read_text()))}
+        self.width = rows.shape[1]
+
+
+class Heads(nn.Module):
+    """Helpers of stage 1, thrown away after it, on the mean of the encoder's output (early) and of the tokens (late)."""
+
+    def __init__(self, width: int, taught: int) -> None:
         super().__init__()
         self.early = nn.ModuleDict({name: nn.Linear(WIDTH, len(known)) for name, known in NAMES.items()})
         self.late = nn.ModuleDict({name: nn.Linear(width, len(known)) for name, known in NAMES.items()})
+        self.taught = nn.ModuleList([nn.Linear(WIDTH, taught), nn.Linear(width, taught)])
         self.blank, self.scale = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.tensor(2.5))
 
 
-def pooled(near: Tensor, real: Tensor) -> Tensor:
-    """[B, N, K] -> [B, K]: what most tokens say, and what one token says clearly."""
+def pooled(near: Tensor, real: Tensor, whole: bool = False) -> Tensor:
+    """[B, N, K] -> [B, K]: what most tokens say, and (unless whole) what one token says clearly."""
     weight = real.float() / real.sum(1, keepdim=True)
-    return (near * weight[..., None]).sum(1) * 0.7 + 0.3 * near.masked_fill(~real[..., None], -1e4).amax(1)
+    mean = (near * weight[..., None]).sum(1)
+    return mean if whole else mean * 0.7 + 0.3 * near.masked_fill(~real[..., None], -1e4).amax(1)
+
+
+@dataclass
+class Heard:
+    """mean: of the encoder's output [B, 384]; raw: tokens [B, N, 576]; real: which of them are no padding [B, N]."""
+
+    mean: Tensor
+    raw: Tensor
+    real: Tensor
 
 
 class Aligner:
-    def __init__(self, encoder: Encoder, projector: Projector, model: LanguageModel, engine: _core.Engine) -> None:
-        self.encoder, self.projector, self.engine = encoder, projector, engine
-        self.words = Words(model, engine)
-        self.targets = {name: self.words.of(known) for name, known in NAMES.items()}
-        self.heads = Heads(model.width)
-        self.size = float(self.words.table.square().mean().sqrt())
+    """data: what is trained on; its labels are the ones that the tokens are drawn to."""
 
-    def hear(self, mels: Tensor, lengths: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean of the encoder's output [B, 384], tokens [B, N, 576] and which are real [B, N]."""
+    def __init__(
+        self,
+        encoder: Encoder,
+        projector: Projector,
+        model: LanguageModel,
+        engine: _core.Engine,
+        data: Features,
+        teacher: Teacher,
+    ) -> None:
+        self.encoder, self.projector, self.engine, self.data = encoder, projector, engine, data
+        self.words, self.teacher = Words(model, engine), teacher
+        self.targets = {name: self.words.of(list(known)) for name, known in NAMES.items()}
+        self.wordings = torch.stack([self.words.of(list(WORDS[label])) for label in LABELS])
+        there = {what["sound"] for what in data.about if "sound" in what}
+        self.unknown = torch.tensor([label not in there for label in LABELS])
+        self.heads = Heads(model.width, teacher.width)
+        self.size = float(self.words.table.square().mean().sqrt())
+        pieces = sorted({t for w in data.about if w.get("text") for t in engine.tokenize(" " + w["text"])})
+        self.piece = {token: i + 1 for i, token in enumerate(pieces)}
+        self.spoken = F.normalize(self.words.table[pieces] - self.words.centre, dim=-1)
+
+    def hear(self, mels: Tensor, lengths: Tensor, drop: float = 0.0) -> Heard:
         with torch.autocast("cpu", torch.bfloat16):
             frames, lengths = self.encoder.before(mels, lengths)
             heard = self.projector.heard(frames, lengths)
             tokens, real = self.projector.project(heard, lengths, drop)
-        return heard.float().sum(1) / lengths[:, None], tokens.float(), real
+        return Heard(heard.float().sum(1) / lengths[:, None], tokens.float(), real)
 
-    def loss(self, data: Features, index: list[int], rng: random.Random, seen: dict[str, list[float]]) -> Tensor:
-        mean, raw, real = self.hear(*data.batch(index, rng), drop=0.1)
+    def _some_words(self, rng: random.Random) -> Tensor:
+        """A direction for each label: of the label itself, sometimes of another wording, drawn anew for each batch."""
+        chosen = [rng.randrange(1, len(words)) if rng.random() < 0.35 else 0 for words in WORDS.values()]
+        return self.wordings[torch.arange(len(LABELS)), torch.tensor(chosen)]
+
+    def loss(
+        self, index: list[int], heard: Heard, rng: random.Random, seen: dict[str, list[float]], helped: bool = True
+    ) -> Tensor:
+        """helped: with the classifiers and the teacher."""
+        raw, real = heard.raw, heard.real
         tokens = F.normalize(raw - self.words.centre, dim=-1)
         weight = real.float() / real.sum(1, keepdim=True)
-        middle = (raw * weight[..., None]).sum(1)
+        middle = (raw * weight[..., None]).sum(1) / self.size
         scale, total = self.heads.scale.exp(), []
         for name, known in NAMES.items():
             rows, wanted = [], []
             for row, i in enumerate(index):
-                value = truth(data.about[i], name)
+                value = truth(self.data.about[i], name)
                 if value is not None:
                     rows.append(row)
                     wanted.append(known.index(value))
             if not rows:
                 continue
-            aim, share = torch.tensor(wanted), SHARES[name] * len(rows) / len(index)
-            near = pooled(tokens[rows] @ self.targets[name].T * scale, real[rows])
-            early, late = (
-                head[name](F.dropout(x[rows], 0.3)) for head, x in ((self.heads.early, mean), (self.heads.late, middle))
-            )
-            losses = [F.cross_entropy(logits, aim, label_smoothing=0.1) for logits in (near, early, late)]
+            aim, share = torch.tensor(wanted), WEIGHTS.get(name, 1.5) * len(rows) / len(index)
+            directions = self._some_words(rng) if name == "sound" else self.targets[name]
+            near = pooled(tokens[rows] @ directions.T * scale, real[rows], name in WHOLE_CLIP)
+            losses = [self._entropy(name, near, aim)]
+            if helped:
+                pairs = (self.heads.early, heard.mean), (self.heads.late, middle)
+                losses += [0.4 * self._entropy(name, head[name](F.dropout(x[rows], 0.3)), aim) for head, x in pairs]
             seen[name].append(float(losses[0].detach()))
-            total.append(share * (losses[0] + 0.4 * losses[1] + 0.4 * losses[2]))
+            total.append(share * torch.stack(losses).sum())
         size = raw[real].square().mean(-1).clamp_min(1e-8).sqrt() / self.size
-        total.append(0.02 * size.log().square().mean())  # as long as the embeddings of text
-        total += self._halves(data, index, tokens, real, scale, seen)
-        total += self._spelt(data, index, tokens, real, scale, seen)
+        total.append(0.3 * size.log().square().mean())  # as long as the embeddings of text
+        seen["size"].append(float(size.detach().mean()))
+        if helped:
+            total += self._taught(index, heard.mean, middle, seen)
+        total += self._halves(index, tokens, real, scale, seen)
+        total += self._spelt(index, tokens, real, scale, seen)
         return torch.stack(total).sum()
 
+    def _entropy(self, name: str, logits: Tensor, aim: Tensor) -> Tensor:
+        if name != "sound":
+            return F.cross_entropy(logits, aim, label_smoothing=0.1)
+        logits = logits.masked_fill(self.unknown, -1e4).log_softmax(-1)
+        known = logits.masked_fill(self.unknown, 0).sum(-1) / (~self.unknown).sum()
+        return -(0.9 * logits.gather(1, aim[:, None])[:, 0] + 0.1 * known).mean()
+
+    def _taught(self, index: list[int], mean: Tensor, middle: Tensor, seen: dict[str, list[float]]) -> list[Tensor]:
+        """One minus the cosine to what the teacher makes of the recording."""
+        known = [(row, self.teacher.place.get(self.data.about[i].get("source"))) for row, i in enumerate(index)]
+        rows = [row for row, place in known if place is not None]
+        if not rows:
+            return []
+        aim = self.teacher.rows[[place for _, place in known if place is not None]]
+        losses = []
+        for head, x, share in zip(self.heads.taught, (mean, middle), (2.0, 1.0), strict=True):
+            away = 1 - F.cosine_similarity(head(F.dropout(x[rows], 0.1)), aim).mean()
+            losses.append(share * away * len(rows) / len(index))
+            seen["taught"].append(float(away.detach()))
+        return losses
+
     def _halves(
-        self, data: Features, index: list[int], tokens: Tensor, real: Tensor, scale: Tensor, seen: dict
-    ) -> list:
+        self, index: list[int], tokens: Tensor, real: Tensor, scale: Tensor, seen: dict[str, list[float]]
+    ) -> list[Tensor]:
         """One sound after another: the first and the last third of the tokens lie near different words."""
-        rows = [row for row, i in enumerate(index) if "first" in data.about[i]]
+        rows = [row for row, i in enumerate(index) if "first" in self.data.about[i]]
         if not rows:
             return []
         losses = []
-        for part, key in ((0, "first"), (1, "second")):
-            here = torch.zeros_like(real[rows])
-            for k, row in enumerate(rows):
-                n = int(real[row].sum())
-                third = max(1, n // 3)
-                here[k, slice(0, third) if part == 0 else slice(n - third, n)] = True
+        for part, key in enumerate(("first", "second")):
+            here = thirds(real[rows])[part]
             near = pooled(tokens[rows] @ self.targets["sound"].T * scale, here)
-            aim = torch.tensor([NAMES["sound"].index(data.about[index[row]][key]) for row in rows])
-            losses.append(F.cross_entropy(near, aim, label_smoothing=0.1))
+            aim = torch.tensor([LABELS.index(self.data.about[index[row]][key]) for row in rows])
+            losses.append(self._entropy("sound", near, aim))
         seen["order"].append(float(losses[0].detach()))
-        return [0.5 * loss * len(rows) / len(index) for loss in losses]
+        return [0.7 * loss * len(rows) / len(index) for loss in losses]
 
-    def _spelt(self, data: Features, index: list[int], tokens: Tensor, real: Tensor, scale: Tensor, seen: dict) -> list:
+    def _spelt(
+        self, index: list[int], tokens: Tensor, real: Tensor, scale: Tensor, seen: dict[str, list[float]]
+    ) -> list[Tensor]:
         """Phrases: CTC over the text's tokens, each a direction of its own."""
-        texts = [(row, data.about[i]["text"]) for row, i in enumerate(index) if data.about[i].get("text")]
+        texts = [(row, self.data.about[i]["text"]) for row, i in enumerate(index) if self.data.about[i].get("text")]
         if not texts:
             return []
         wanted = [self.engine.tokenize(" " + text) for _, text in texts]
         rows = [row for row, _ in texts]
         logits = torch.cat(
-            [self.heads.blank.expand(len(rows), tokens.shape[1], 1), tokens[rows] @ self._vocabulary(data).T * scale],
-            -1,
+            [self.heads.blank.expand(len(rows), tokens.shape[1], 1), tokens[rows] @ self.spoken.T * scale], -1
         )
         loss = F.ctc_loss(
             logits.log_softmax(-1).transpose(0, 1),
-            torch.tensor([self._place[t] for row in wanted for t in row]),
+            torch.tensor([self.piece[t] for row in wanted for t in row]),
             real[rows].sum(1),
             torch.tensor([len(row) for row in wanted]),
             zero_infinity=True,
@@ -150,24 +244,24 @@ class Aligner:
         seen["words"].append(float(loss.detach()))
         return [0.6 * loss * len(rows) / len(index)]
 
-    def _vocabulary(self, data: Features) -> Tensor:
-        if not hasattr(self, "_spoken"):
-            pieces = sorted({t for w in data.about if w.get("text") for t in self.engine.tokenize(" " + w["text"])})
-            self._place = {token: i + 1 for i, token in enumerate(pieces)}
-            self._spoken = F.normalize(self.words.table[pieces] - self.words.centre, dim=-1)
-        return self._spoken
-
     @torch.no_grad()
     def steer(self, data: Features) -> dict[str, float]:
-        """Shares right on clips from sources never trained on: name and kind among four, by nearest words."""
+        """Shares right on clips from sources never trained on, by nearest words: name and kind among four, the name
+        among all, how many, which of two came first, what changes.
+        """
         self.projector.eval()
         rng, hits = random.Random(3), collections.defaultdict(list)
         order = sorted(range(len(data)), key=lambda i: data.about[i]["frames"])
         for at in range(0, len(order), 16):
             index = order[at : at + 16]
-            _, tokens, real = self.hear(*data.batch(index))
-            tokens = F.normalize(tokens - self.words.centre, dim=-1)
-            near = {name: pooled(tokens @ aim.T, real) for name, aim in self.targets.items()}
+            heard = self.hear(*data.batch(index))
+            tokens = F.normalize(heard.raw - self.words.centre, dim=-1)
+            near = {
+                name: pooled(tokens @ aim.T, heard.real, name in WHOLE_CLIP) for name, aim in self.targets.items()
+            }
+            early, late = (
+                pooled(tokens @ self.targets["sound"].T, part) for part in thirds(heard.real)
+            )
             for row, i in enumerate(index):
                 what = data.about[i]
                 group = what.get("group", "dev")
@@ -180,28 +274,42 @@ class Aligner:
                         for _ in range(5):
                             offered = [right, *rng.sample(pool, 3)]
                             hits[f"{group} {name} of 4"].append(max(offered, key=score.__getitem__) == right)
-                    best = NAMES["sound"][int(near["sound"][row].argmax())]
+                    best = LABELS[int(near["sound"][row].argmax())]
                     hits[f"{group} open"].append(best == label)
-                elif "digit" in what:
-                    hits[f"{group} digit"].append(NAMES["digit"][int(near["digit"][row].argmax())] == what["digit"])
+                elif "first" in what:
+                    one, two = (LABELS.index(what[key]) for key in ("first", "second"))
+                    gain = (early - late)[row]
+                    hits["order"].append(float(gain[one]) > float(gain[two]))
+                else:
+                    for name in ("digit", "count", *qa.CHANGES):
+                        value = truth(what, name)
+                        if value is not None:
+                            hits[name].append(NAMES[name][int(near[name][row].argmax())] == value)
         self.projector.train()
         return {name: round(float(np.mean(values)), 3) for name, values in sorted(hits.items())}
 
-    def train(
-        self, data: Features, held: Features, clock: Clock, rng: random.Random, rates: tuple[float, float]
-    ) -> None:
-        sampler = Sampler(data, rng)
+    def train(self, held: Features, clock: Clock, rng: random.Random, rates: tuple[float, float]) -> None:
+        """rates: of projector and helpers, and of the encoder's blocks."""
+        sampler = Sampler(self.data, rng, SHARES)
         last = [*self.projector.blocks.parameters(), *self.projector.norm.parameters()]
         rest = [p for p in self.projector.parameters() if all(p is not q for q in last)]
         opt = optimizer([([*rest, *self.heads.parameters()], rates[0], 0.05), (last, rates[1], 0.05)])
         seen: dict[str, list[float]] = collections.defaultdict(list)
         clock.begun = time.monotonic()
         while clock.share() < 1:
-            loss = self.loss(data, sampler.batch(24, list(TASKS)), rng, seen)
-            advance(opt, clock, loss, [*last, *rest, *self.heads.parameters()])
+            index = sampler.batch(24)
+            heard = self.hear(*self.data.batch(index, rng), drop=0.1)
+            advance(opt, clock, self.loss(index, heard, rng, seen), [*last, *rest, *self.heads.parameters()])
             if clock.step % 100 == 0:
                 mean = {name: round(float(np.mean(values[-100:])), 3) for name, values in seen.items()}
                 print(f"stage 1 step {clock.step} {time.monotonic() - clock.begun:.0f} s {mean}", flush=True)
-            if clock.step % 200 == 0:
+            if clock.step % 300 == 0:
                 print("  ", self.steer(held), flush=True)
         print("  ", self.steer(held), flush=True)
+
+
+def thirds(real: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the real tokens [B, N] are the first third, and which the last."""
+    n, place = real.sum(1, keepdim=True), torch.arange(real.shape[1])[None]
+    third = (n // 3).clamp_min(1)
+    return real & (place < third), real & (place >= n - third)

@@ -14,17 +14,8 @@ from projector import STACK
 from torch import Tensor
 from whisper import MELS, scaled
 
-WEIGHTS = {
-    "sound": 0.60,
-    "digit": 0.07,
-    "foreign": 0.04,
-    "text": 0.11,
-    "count": 0.06,
-    "first": 0.06,
-    "pitch": 0.02,
-    "loudness": 0.02,
-    "tempo": 0.02,
-}
+WHOLE = ("sound", "foreign")
+"""Groups whose clips are one sound all through: a part of them is as good as the whole."""
 OFTEN = {"music": 4.0, "speech": 3.0}
 """Labels that are a kind by themselves are drawn more often than one of many."""
 
@@ -57,9 +48,11 @@ class Features:
         for i in index:
             part = self.level(i)
             if rng is not None:
-                if part.shape[1] > 60:  # the stacks of the projector start elsewhere
+                if self.groups[i] not in WHOLE:
+                    part = torch.cat([part.amin(1, keepdim=True).expand(-1, rng.randrange(2 * STACK)), part], 1)
+                elif part.shape[1] > 60:  # the stacks of the projector start elsewhere
                     part = part[:, rng.randrange(2 * STACK) :]
-                part = roughened(part, rng, self.groups[i], self._other(rng))
+                part = roughened(part, rng, self.groups[i] in WHOLE, self._other(rng))
             parts.append(part)
         lengths = torch.tensor([part.shape[1] for part in parts])
         levels = torch.full((len(parts), MELS, int(lengths.max())), -10.0)
@@ -72,10 +65,10 @@ class Features:
         if rng.random() > 0.12:
             return None
         i = rng.randrange(len(self))
-        return self.level(i) if self.groups[i] in ("sound", "foreign") else None
+        return self.level(i) if self.groups[i] in WHOLE else None
 
 
-def roughened(level: Tensor, rng: random.Random, group: str, other: Tensor | None = None) -> Tensor:
+def roughened(level: Tensor, rng: random.Random, whole: bool, other: Tensor | None = None) -> Tensor:
     """A spectrogram [80, L] as another room and microphone would give it; masks only where the clip is one sound."""
     length = level.shape[1]
     place = torch.arange(MELS)[:, None] / MELS
@@ -84,7 +77,6 @@ def roughened(level: Tensor, rng: random.Random, group: str, other: Tensor | Non
         for k in (1, 2, 3):
             curve = curve + rng.gauss(0, 0.16) * torch.cos(math.pi * k * place + rng.uniform(0, 6.28))
         level = level + curve
-    whole = group in ("sound", "foreign")
     top = float(level.max())
     if other is not None and whole:
         start = rng.randrange(max(1, other.shape[1] - length))
@@ -113,29 +105,33 @@ def roughened(level: Tensor, rng: random.Random, group: str, other: Tensor | Non
 
 
 class Sampler:
-    """Draws variants by task, then (sounds) evenly over labels."""
+    """Draws variants by task, then (sounds) by label.  shares: how much of each task; those not named are not drawn."""
 
-    def __init__(self, data: Features, rng: random.Random) -> None:
+    def __init__(self, data: Features, rng: random.Random, shares: dict[str, float]) -> None:
         self.rng = rng
         self.groups: dict[str, dict[str, list[int]]] = collections.defaultdict(lambda: collections.defaultdict(list))
         for i, what in enumerate(data.about):
             group = data.groups[i]
             self.groups[group][what["sound"] if group == "sound" else ""].append(i)
-        self.names = [name for name in WEIGHTS if name in self.groups]
+        self.shares = {name: share for name, share in shares.items() if name in self.groups}
         self.frames = [what["frames"] for what in data.about]
         self.weights = {
-            name: [math.sqrt(min(len(part), 400)) * OFTEN.get(label, 1.0) for label, part in group.items()]
+            name: {label: math.sqrt(min(len(part), 400)) * OFTEN.get(label, 1.0) for label, part in group.items()}
             for name, group in self.groups.items()
         }
 
-    def one(self, names: list[str] | None = None) -> int:
-        names = [name for name in names or self.names if name in self.groups]
-        name = self.rng.choices(names, [WEIGHTS[name] for name in names])[0]
-        group = self.groups[name]
-        return self.rng.choice(group[self.rng.choices(list(group), self.weights[name])[0]])
+    def often(self) -> dict[str, float]:
+        """How often each label is drawn, relatively; labels without a clip are not in it."""
+        return self.weights["sound"]
 
-    def batch(self, n: int, names: list[str] | None = None) -> list[int]:
+    def one(self) -> int:
+        (name,) = self.rng.choices(list(self.shares), list(self.shares.values()))
+        weights = self.weights[name]
+        (label,) = self.rng.choices(list(weights), list(weights.values()))
+        return self.rng.choice(self.groups[name][label])
+
+    def batch(self, n: int) -> list[int]:
         """n variants of about the same length: the neighbours of one among n * 8."""
-        drawn = sorted((self.one(names) for _ in range(8 * n)), key=lambda i: self.frames[i])
+        drawn = sorted((self.one() for _ in range(8 * n)), key=lambda i: self.frames[i])
         start = self.rng.randrange(len(drawn) - n + 1)
         return drawn[start : start + n]

@@ -1,9 +1,9 @@
-"""Step 3: many variants of every recording, and scenes made of several, as mel spectrograms.
+"""Step 5: many variants of every recording, and scenes made of several, as mel spectrograms.
 
     python features.py --work WORK [--per-label 80] [--seed 0]
 
 Writes WORK/features-train.npy (log10 of the mel powers of all frames, float16) and .json (what each variant is), and
-features-dev.* of the development recordings as they are.
+features-dev.* of the development recordings as they are and of scenes made of them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def sound(clip: Clip, x: np.ndarray, ambience: Callable[[], np.ndarray], rng: Ge
     x = place(x, rng)
     if rng.random() < 0.12:
         x = augment.mix(x, ambience(), rng.uniform(14, 28))
-    return augment.vary(x, rng), {"sound": clip.what["sound"]}
+    return augment.vary(x, rng), {"sound": clip.what["sound"], "source": clip.source}
 
 
 def short(x: np.ndarray, seconds: float) -> np.ndarray:
@@ -308,7 +308,7 @@ class Plan:
             [clip for clip in words if "language" in clip.what and clip.what["text"] is None][: per_label * 14],
         )
         add(one_word, [clip for clip in words if clip.what.get("text")][: per_label * 24])
-        counts = {"count": 16, "order": 16, "pitch": 9, "loudness": 6, "tempo": 6}
+        counts = {"count": 45, "order": 40, "pitch": 25, "loudness": 20, "tempo": 20}
         self.scenes({name: n * per_label for name, n in counts.items()})
 
 
@@ -355,8 +355,12 @@ def main() -> None:
         for store, clip in items
         if clip.use == "dev" and "sound" in clip.what and clip.source not in sources.DOUBLES
     ]
-    levels = [log_mel(rounded(heard(store.audio(clip)))).T.to(torch.float16).numpy() for store, clip in held]
-    what = [{**clip.what, "frames": len(level)} for (_, clip), level in zip(held, levels, strict=True)]
+    made = [(heard(store.audio(clip)), clip.what) for store, clip in held]
+    scenes = Plan(items, ("dev",))
+    scenes.scenes({name: 60 for name in ("count", "order", "pitch", "loudness", "tempo")})
+    made += [job(np.random.default_rng((8, i))) for i, job in enumerate(scenes.jobs)]
+    levels = [log_mel(rounded(x)).T.to(torch.float16).numpy() for x, _ in made]
+    what = [{**said, "frames": len(level)} for (_, said), level in zip(made, levels, strict=True)]
     write(work / "features-dev", levels, what)
 
 

@@ -6,7 +6,11 @@ them), so that adapters trained here can be stored as they are.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -25,19 +29,65 @@ class Adapted(nn.Module):
         super().__init__()
         self.register_buffer("weight", weight, persistent=False)
         out, width = weight.shape
-        self.scale = scale
+        self.scale, self.on = scale, True
         self.a = nn.Parameter(torch.randn(rank, width) / width**0.5) if rank else None
         self.b = nn.Parameter(torch.zeros(out, rank)) if rank else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.linear(x, self.weight)
-        if self.a is None or self.b is None or not self.scale:
+        if self.a is None or self.b is None or not self.on:
             return y
         return y + F.linear(F.linear(x, self.a.to(x.dtype)), self.b.to(x.dtype)) * self.scale
 
 
+@dataclass
+class Layout:
+    """Sequences that begin with the same tokens, packed: those once, then what each sequence has of its own.
+
+    head: tokens that all begin with; place [B, L]: where in the packed tokens a sequence's are (0 for padding);
+    back [T]: where in B * L a packed token is; own [B, L]: neither padding nor, behind the first row, the shared head;
+    mask [B, L, L]: True where a row sees a column.
+    """
+
+    head: int
+    place: Tensor
+    back: Tensor
+    own: Tensor
+    mask: Tensor
+
+
+class Spread(torch.autograd.Function):
+    """Packed [T, ...] -> sequences [B, L, ...].  (index_select alone would add up its gradient token by token.)"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return x[layout.place]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        layout: Layout = ctx.layout
+        packed = grad.flatten(0, 1)[layout.back]
+        packed[: layout.head] = grad[:, : layout.head].sum(0)
+        return packed, None
+
+
+class Packed(torch.autograd.Function):
+    """Sequences [B, L, ...] -> packed [T, ...]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return x.flatten(0, 1)[layout.back]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        layout: Layout = ctx.layout
+        return grad[layout.place] * layout.own[..., None].to(grad.dtype), None
+
+
 class LanguageModel(nn.Module):
-    """forward: embeddings [B, T, 576] -> last hidden states; logits: hidden [N, 576] -> [N, vocabulary]."""
+    """forward: packed embeddings [T, 576] -> last hidden states; logits: hidden [N, 576] -> [N, vocabulary]."""
 
     def __init__(self, path: Path, rank: int, alpha: float, dtype: torch.dtype) -> None:
         super().__init__()
@@ -81,12 +131,26 @@ class LanguageModel(nn.Module):
         y = x.float()
         return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * weight).to(self.table.dtype)
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """positions: [B, T]; mask: [B, 1, T, T], True where a row sees a column."""
-        batch, length, _ = x.shape
+    @contextlib.contextmanager
+    def bare(self) -> Iterator[None]:
+        """Without the adapters."""
+        adapted = [module for module in self.modules() if isinstance(module, Adapted)]
+        for module in adapted:
+            module.on = False
+        try:
+            yield
+        finally:
+            for module in adapted:
+                module.on = True
+
+    def forward(self, x: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+        """x [T, 576], positions [T]."""
         size = self.width // self.heads
-        angle = positions[..., None] * self.base ** (-torch.arange(0, size, 2) / size)
-        cos, sin = (f(angle)[:, :, None, :].to(self.table.dtype) for f in (torch.cos, torch.sin))
+        angle = positions[:, None] * self.base ** (-torch.arange(0, size, 2) / size)
+        cos, sin = (f(angle)[:, None, :].to(self.table.dtype) for f in (torch.cos, torch.sin))
+        batch, length = layout.place.shape
+        times = self.heads // self.kv_heads
+        hidden = torch.zeros(layout.mask.shape, dtype=self.table.dtype).masked_fill(~layout.mask, -1e4)[:, None, None]
 
         def rotate(y: Tensor) -> Tensor:
             one, two = y[..., 0::2], y[..., 1::2]
@@ -95,13 +159,15 @@ class LanguageModel(nn.Module):
         x = x.float()
         for layer, (attention_norm, ffn_norm) in zip(self.layers, self.norms, strict=True):
             y = self._norm(x, attention_norm)
-            q = rotate(layer["attn_q"](y).view(batch, length, self.heads, size)).transpose(1, 2)
-            k = rotate(layer["attn_k"](y).view(batch, length, self.kv_heads, size)).transpose(1, 2)
-            v = layer["attn_v"](y).view(batch, length, self.kv_heads, size).transpose(1, 2)
-            times = self.heads // self.kv_heads
-            k, v = k.repeat_interleave(times, 1), v.repeat_interleave(times, 1)
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            x = x + layer["attn_output"](y.transpose(1, 2).reshape(batch, length, self.width))
+            q = rotate(layer["attn_q"](y).unflatten(-1, (self.heads, size)) * size**-0.5)
+            k = rotate(layer["attn_k"](y).unflatten(-1, (self.kv_heads, size)))
+            v = layer["attn_v"](y).unflatten(-1, (self.kv_heads, size))
+            q, k, v = (Spread.apply(y, layout).transpose(1, 2) for y in (q, k, v))
+            q = q.reshape(batch, self.kv_heads, times * length, size)  # the heads that share keys, one behind another
+            scores = (q @ k.transpose(2, 3)).view(batch, self.kv_heads, times, length, length) + hidden
+            y = scores.softmax(-1).view(batch, self.kv_heads, times * length, length) @ v
+            y = y.reshape(batch, self.heads, length, size).transpose(1, 2).reshape(batch, length, self.width)
+            x = x + layer["attn_output"](Packed.apply(y, layout))
             y = self._norm(x, ffn_norm)
             x = x + layer["ffn_down"](F.silu(layer["ffn_gate"](y)) * layer["ffn_up"](y))
         return self._norm(x, self.last_norm)

@@ -1,4 +1,4 @@
-"""Questions without a clip, with the answers that the model gives before it is trained: it should go on giving them."""
+"""Questions without a clip, with what the model says to them before it is trained: it should go on saying it."""
 
 from __future__ import annotations
 
@@ -58,6 +58,64 @@ QUESTIONS = [
     "What does a teacher do?",
     "Name something cold.",
 ]
+# (wording, what is put into it); nothing of HELD
+FILLED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "What is the capital of {}?",
+        ("Greece", "Norway", "Poland", "Russia", "China", "Canada", "Egypt", "Austria", "Portugal", "Ireland", "India"),
+    ),
+    (
+        "In which country is {}?",
+        ("Paris", "Barcelona", "Moscow", "Chicago", "Sydney", "Munich", "Milan", "Kyoto", "Mumbai", "Oxford", "Toronto"),
+    ),
+    ("What language is spoken in {}?", ("France", "Mexico", "Austria", "Japan", "Italy", "Canada", "Australia")),
+    ("On which continent is {}?", ("Kenya", "Peru", "Vietnam", "Sweden", "Argentina", "Nigeria", "Korea")),
+    (
+        "What is the opposite of {}?",
+        ("big", "fast", "old", "wet", "light", "happy", "open", "hard", "early", "left", "day", "rich", "full", "loud"),
+    ),
+    ("What is {} plus {}?", ("one|two", "four|five", "ten|ten", "seven|one", "two|six", "five|five", "nine|three")),
+    ("What is {} times {}?", ("two|two", "three|five", "ten|six", "four|four", "five|two")),
+    ("What is {} minus {}?", ("nine|two", "five|three", "eight|eight", "twenty|five")),
+    (
+        "Which {} comes after {}?",
+        ("month|March", "month|June", "day|Friday", "day|Wednesday", "letter|B", "number|seven", "season|spring"),
+    ),
+    (
+        "What colour is {}?",
+        ("snow", "a tomato", "a lemon", "coal", "an orange", "a frog", "blood", "a carrot", "the sea", "chocolate"),
+    ),
+    ("What do {} eat?", ("cats", "horses", "lions", "birds", "rabbits", "pandas", "sharks", "mice")),
+    ("What do you call a baby {}?", ("dog", "cow", "sheep", "horse", "duck", "frog")),
+    ("How many legs does {} have?", ("a cat", "a bird", "an ant", "a horse", "a table")),
+    (
+        "Who wrote {}?",
+        ("Hamlet", "Don Quixote", "War and Peace", "The Odyssey", "Oliver Twist", "Pride and Prejudice", "Faust"),
+    ),
+    ("Who invented the {}?", ("telephone", "light bulb", "steam engine", "printing press", "airplane", "radio")),
+    ("Who painted {}?", ("The Starry Night", "Guernica", "The Scream", "the Sistine Chapel")),
+    ("Who was {}?", ("Napoleon", "Isaac Newton", "Mozart", "Marie Curie", "Abraham Lincoln", "Julius Caesar")),
+    (
+        "What is {}?",
+        ("a volcano", "gravity", "a river", "music", "a computer", "bread", "democracy", "an island", "electricity")
+        + ("a poem", "coffee", "a bridge", "history", "the internet", "a doctor", "salt", "a forest", "philosophy"),
+    ),
+    (
+        "What is the {} in the world?",
+        ("highest mountain", "longest river", "largest country", "smallest country", "biggest desert", "deepest lake"),
+    ),
+    ("What is the chemical symbol of {}?", ("gold", "oxygen", "iron", "salt", "silver", "carbon")),
+    (
+        "Explain in one sentence what {} does.",
+        ("a pilot", "a baker", "the heart", "a magnet", "a nurse", "a compass", "the brain", "an engine"),
+    ),
+    ("Write one sentence about {}.", ("winter", "a friend", "the city", "music", "a garden", "the night", "a journey")),
+    ("Name three {}.", ("animals", "countries", "vegetables", "sports", "planets", "tools", "rivers", "trees")),
+    ("Translate to {}: good morning.", ("French", "Italian", "German")),
+    ("Give me a short definition of {}.", ("courage", "science", "weather", "a verb", "art", "a triangle")),
+    ("How do I {}?", ("boil an egg", "learn a language", "make tea", "clean a window", "write a letter", "plant a tree")),
+    ("Why do {}?", ("birds fly", "leaves fall", "people sleep", "cats purr", "we need water", "dogs bark")),
+)
 HELD = (  # never trained on: (question, what a right answer has in it)
     ("What is the capital of Italy?", "rome"),
     ("What is the capital of Japan?", "tokyo"),
@@ -109,10 +167,15 @@ def said(engine: _core.Engine, prompt: str) -> tuple[str, bool]:
     return b"".join(engine.token_bytes(token) for token in tokens).decode("utf-8", "replace"), ended
 
 
-def answers(engine: _core.Engine, before: str, after: str) -> list[tuple[str, str]]:
-    """(question, answer) for each question, greedy; answers that do not end are left out."""
-    found = [(question, *said(engine, before + question + after)) for question in QUESTIONS]
-    return [(question, text) for question, text, ended in found if ended]
+def asked() -> list[str]:
+    filled = [wording.format(*words.split("|")) for wording, group in FILLED for words in group]
+    return [*QUESTIONS, *filled]
+
+
+def answers(engine: _core.Engine, before: str, after: str, end: str) -> list[tuple[str, str]]:
+    """(question, what the model says to it, with `end` where it ends within LONGEST tokens), greedy."""
+    made = [(question, *said(engine, before + question + after)) for question in asked()]
+    return [(question, text + (end if ended else "")) for question, text, ended in made]
 
 
 def right(engine: _core.Engine, before: str, after: str) -> list[bool]:

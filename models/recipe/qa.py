@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from labels import KIND, KIND_WORDS, LABELS, WORDS, close, other_kinds
+from labels import KIND, KIND_WORDS, WORDS, close, other_kinds
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LANGUAGES = ("English", "Spanish", "French", "Italian", "Russian")
@@ -217,6 +217,8 @@ LOUDNESS = [
     "Is the end louder or softer than the beginning?",
     "Does it grow or fade?",
 ]
+CHANGES = {"pitch": ("up", "down"), "loudness": ("louder", "softer"), "tempo": ("faster", "slower")}
+"""The answers about what changes in a clip."""
 TEMPO = [
     "Does it get faster or slower?",
     "Is it getting faster or slower?",
@@ -292,14 +294,17 @@ def word(label: str, rng: random.Random) -> str:
     return label if rng.random() < 0.6 else rng.choice(WORDS[label])
 
 
-def distractors(label: str, n: int, rng: random.Random) -> list[str]:
-    """Labels that cannot be right as well; often of the same kind, so that the kind alone does not tell."""
+def distractors(label: str, n: int, rng: random.Random, often: Mapping[str, float]) -> list[str]:
+    """Labels that cannot be right as well, as often as they are right elsewhere, so that a name alone tells nothing;
+    often of the same kind, so that the kind alone does not tell.
+    """
     banned = close(label) | {label}
-    pool = [name for name in LABELS if name not in banned]
-    same = [name for name in pool if KIND[name] == KIND[label]]
+    pool = {name: weight for name, weight in often.items() if name not in banned}
+    same = {name: weight for name, weight in pool.items() if KIND[name] == KIND[label]}
     found: list[str] = []
     while len(found) < n:
-        name = rng.choice(same if same and rng.random() < 0.4 else pool)
+        names = same if same and rng.random() < 0.4 else pool
+        (name,) = rng.choices(list(names), list(names.values()))
         if name not in found:
             found.append(name)
     return found
@@ -323,31 +328,40 @@ def _there(name: str, rng: random.Random) -> str:
     return rng.choice(THERE).format(article(name))
 
 
-def sound(label: str, rng: random.Random) -> QA:
+def sound(label: str, rng: random.Random, often: Mapping[str, float]) -> QA:
     draw = rng.random()
     instrument = KIND[label] == "musical instrument"
     ask = rng.choice(INSTRUMENT if instrument and rng.random() < 0.6 else SOUND)
-    if draw < 0.24:
+    if draw < 0.26:
         return ask, label
     if draw < 0.52:
-        n = rng.choice((2, 3, 3, 3, 3, 4, 5))
-        return choose(ask, word(label, rng), [word(name, rng) for name in distractors(label, n, rng)], rng)
-    if draw < 0.64:
+        return named(ask, label, rng, often)
+    if draw < 0.60:
         return rng.choice(KIND_Q), KIND[label]
-    if draw < 0.76:
+    if draw < 0.73:
         kinds = other_kinds(label)
         return choose(
             rng.choice(KIND_Q if rng.random() < 0.7 else SOUND),
             *_kind_options(KIND[label], rng.sample(kinds, min(len(kinds), rng.choice((3, 3, 3, 4, 5)))), rng),
             rng,
         )
-    if draw < 0.93:
-        if rng.random() < 0.5:
-            return _there(_thing(label, rng), rng), "Yes."
-        other = distractors(label, 1, rng)[0]
-        return _there(_thing(other, rng), rng), "No."
-    other = distractors(label, 1, rng)[0]
-    return rng.choice(BIAS).format(word(other, rng)), label
+    if draw < 0.89:
+        return presence([label], distractors(label, 1, rng, often)[0], rng)
+    said = label if rng.random() < 0.3 else distractors(label, 1, rng, often)[0]
+    hint = rng.choice(BIAS).format(word(said, rng))
+    return (hint, label) if rng.random() < 0.5 else named(hint, label, rng, often)
+
+
+def named(ask: str, label: str, rng: random.Random, often: Mapping[str, float]) -> QA:
+    n = rng.choice((2, 3, 3, 3, 3, 4, 5))
+    return choose(ask, word(label, rng), [word(name, rng) for name in distractors(label, n, rng, often)], rng)
+
+
+def presence(labels: Sequence[str], absent: str, rng: random.Random) -> QA:
+    """Is there ...?  labels: what there is."""
+    if rng.random() < 0.5:
+        return _there(_thing(rng.choice(labels), rng), rng), "Yes."
+    return _there(_thing(absent, rng), rng), "No."
 
 
 def _thing(label: str, rng: random.Random) -> str:
@@ -396,34 +410,32 @@ def order(first: str, second: str, rng: random.Random) -> QA:
 
 
 def change(name: str, direction: str, rng: random.Random) -> QA:
-    questions, words = {
-        "pitch": (PITCH, ("up", "down")),
-        "loudness": (LOUDNESS, ("louder", "softer")),
-        "tempo": (TEMPO, ("faster", "slower")),
-    }[name]
+    questions, words = {"pitch": PITCH, "loudness": LOUDNESS, "tempo": TEMPO}[name], CHANGES[name]
     right = words[0] if direction == "up" else words[1]
     if rng.random() < 0.3:
         return choose(rng.choice(questions), right, [words[1] if right == words[0] else words[0]], rng)
     return rng.choice(questions), right
 
 
-def questions(what: dict, n: int, rng: random.Random) -> list[QA]:
-    """n questions about a clip, no two of the same text."""
+def questions(what: dict, n: int, rng: random.Random, often: Mapping[str, float]) -> list[QA]:
+    """n questions about a clip, no two of the same text.  often: how often each label is right."""
     makers: list[Callable[[], QA]] = []
     if "sound" in what:
-        makers = [lambda: sound(what["sound"], rng)]
+        makers = [lambda: sound(what["sound"], rng, often)]
     elif "digit" in what:
-        makers = [lambda: digit(what["digit"], rng)] * 5 + [lambda: sound("speech", rng)]
+        makers = [lambda: digit(what["digit"], rng)] * 5 + [lambda: sound("speech", rng, often)]
     elif "language" in what:
         if what["text"]:
             makers += [lambda: (rng.choice(TRANSCRIBE), what["text"])] * 2
-        makers += [lambda: language(what["language"], rng), lambda: sound("speech", rng)]
+        makers += [lambda: language(what["language"], rng), lambda: sound("speech", rng, often)]
     elif "count" in what:
         makers = [lambda: count(what["count"], rng)]
         if what["of"] in KIND:
-            makers = makers * 4 + [lambda: sound(what["of"], rng)]
+            makers = makers * 4 + [lambda: sound(what["of"], rng, often)]
     elif "first" in what:
-        makers = [lambda: order(what["first"], what["second"], rng)]
+        pair = what["first"], what["second"]
+        absent = {name: weight for name, weight in often.items() if not (close(name) | {name}) & set(pair)}
+        makers = [lambda: order(*pair, rng)] * 6 + [lambda: presence(pair, distractors(pair[0], 1, rng, absent)[0], rng)]
     else:
         name = next(key for key in ("pitch", "loudness", "tempo") if key in what)
         makers = [lambda: change(name, what[name], rng)]

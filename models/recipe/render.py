@@ -1,4 +1,4 @@
-"""Step 2: instruments, music, sound effects and spoken phrases made with free synthesizers.
+"""Step 3: instruments, music, sound effects and spoken phrases made with free synthesizers.
 
     python render.py --work WORK [--debs FOLDER]
 

@@ -1,4 +1,4 @@
-"""Step 4: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
+"""Step 6: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
 stage 2 asks questions through the language model.
 
     python train.py --work WORK --model SmolLM2-135M-Instruct.Q4_1.gguf [--minutes-1 8] [--minutes-2 50]
@@ -13,18 +13,18 @@ import collections
 import json
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import batches
 import numpy as np
 import packages
 import plain
 import qa
 import torch
 import torch.nn.functional as F
-from align import Aligner
+from align import Aligner, Teacher
 from batches import Features, Sampler
-from language import LanguageModel
+from language import LanguageModel, Layout
 from projector import Projector
 from schedule import Clock, advance, optimizer
 from torch import Tensor
@@ -35,11 +35,41 @@ from mata_cpp import _core
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
-HIDDEN, RANK, ALPHA = 768, 8, 16.0
+HIDDEN, RANK, ALPHA = 768, 32, 32.0
+SHARES = {
+    "sound": 0.55,
+    "digit": 0.05,
+    "foreign": 0.04,
+    "text": 0.06,
+    "count": 0.10,
+    "first": 0.10,
+    "pitch": 0.04,
+    "loudness": 0.03,
+    "tempo": 0.03,
+}
+"""Of the clips in stage 2."""
+Rates = tuple[float, float, float]
 RATES_1 = 1.5e-3, 2.5e-4
 """Stage 1: projector, encoder blocks."""
-RATES_2, RATES_ON = (5e-4, 1e-4, 1e-3), (2e-4, 4e-5, 1e-3)
-"""Stage 2, and what goes on from it (--resume): projector, encoder blocks, adapters."""
+RATES_2 = 3e-4, 6e-5, 1e-3
+"""Stage 2: projector, encoder blocks, adapters."""
+
+
+Branch = tuple[list[int], list[bool]]
+
+
+@dataclass
+class Laid:
+    """Packed sequences: token ids (0 where audio goes), positions, where audio goes, what each token is followed by
+    (-100 where that is not learnt), what that counts, all [T]; and how the sequences lie in them.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    slots: Tensor
+    target: Tensor
+    weight: Tensor
+    layout: Layout
 
 
 class Asker:
@@ -48,124 +78,147 @@ class Asker:
     def __init__(self, model: LanguageModel, engine: _core.Engine, rng: random.Random, cache: Path) -> None:
         self.model, self.rng = model, rng
         self.tokenize = engine.tokenize
-        self.before = torch.tensor(engine.tokenize(BEFORE))
+        self.before = engine.tokenize(BEFORE)
         if not cache.exists():
-            cache.write_text(json.dumps(plain.answers(engine, BEFORE, AFTER)))
-        self.plain: list[qa.QA] = [(question, answer) for question, answer in json.loads(cache.read_text())]
+            cache.write_text(json.dumps(plain.answers(engine, BEFORE, AFTER, END)))
+        self.plain: list[tuple[str, str]] = [(asked, said) for asked, said in json.loads(cache.read_text())]
         print(len(self.plain), "plain questions", flush=True)
 
-    def branch(self, pairs: list[qa.QA], clip: bool = True) -> tuple[list[int], list[bool]]:
-        """Tokens of one conversation behind the clip, and which of them are learnt."""
+    def branch(self, pairs: list[qa.QA], clip: bool = True) -> Branch:
+        """Tokens of one conversation, behind the clip or without one, and which of them are learnt."""
         tokens: list[int] = []
         learnt: list[bool] = []
         for turn, (question, answer) in enumerate(pairs):
             opening = ("\n" if clip else "") if turn == 0 else NEXT
             asked = self.tokenize(opening + question + AFTER)
-            said = self.tokenize(answer + END)
+            said = self.tokenize(answer + END if clip else answer)
             tokens += asked + said
             learnt += [False] * len(asked) + [True] * len(said)
         return tokens, learnt
 
-    def loss(
-        self, audio: Tensor | None, real: Tensor | None, branches: list[list[tuple[list[int], list[bool]]]]
-    ) -> Tensor:
-        """Cross-entropy of the answers.  audio [B, N, width], real [B, N]; branches: conversations of each clip."""
-        head, batch = len(self.before), len(branches)
-        slots = 0 if audio is None else audio.shape[1]
-        length = head + slots + max(sum(len(tokens) for tokens, _ in row) for row in branches)
-        ids = torch.zeros(batch, length, dtype=torch.long)
-        positions = torch.zeros(batch, length)
-        part = torch.full((batch, length), -1)
-        target = torch.full((batch, length), -100)
-        weight = torch.zeros(batch, length)  # a long answer counts more than a short one, but not by its length
-        ids[:, :head] = self.before
-        positions[:, :head] = torch.arange(head)
-        part[:, :head] = 0
-        for row, conversations in enumerate(branches):
-            heard = 0 if real is None else int(real[row].sum())
-            positions[row, head : head + heard] = torch.arange(head, head + heard)
-            part[row, head : head + heard] = 0
-            at = head + slots
-            for number, (tokens, learnt) in enumerate(conversations):
-                n = len(tokens)
-                ids[row, at : at + n] = torch.tensor(tokens)
-                positions[row, at : at + n] = torch.arange(head + heard, head + heard + n)
-                part[row, at : at + n] = number + 1
-                for j in range(1, n):
-                    if learnt[j]:
-                        target[row, at + j - 1] = tokens[j]
-                        weight[row, at + j - 1] = sum(learnt) ** -0.5
-                at += n
-        rows, columns = part[:, :, None], part[:, None, :]
-        order = torch.arange(length)
-        mask = (order[None, :, None] >= order[None, None, :]) & (columns >= 0) & ((columns == 0) | (columns == rows))
-        mask = mask | torch.eye(length, dtype=torch.bool)
-        x = self.model.embed(ids)
-        if audio is not None:
-            x = torch.cat([x[:, :head], audio.to(x.dtype), x[:, head + slots :]], 1)
-        hidden = self.model(x, positions, mask[:, None])
-        chosen = target >= 0
-        losses = F.cross_entropy(self.model.logits(hidden[chosen]), target[chosen], reduction="none")
-        return (losses * weight[chosen]).sum() / weight.sum()
+    def laid(self, heard: list[int], rows: list[list[Branch]]) -> Laid:
+        """heard: audio tokens of each row's clip; rows: the conversations of each."""
+        head = len(self.before)
+        ids, positions = list(self.before), list(range(head))
+        slots: list[int] = []
+        target, weight = [-100] * head, [0.0] * head
+        place: list[list[int]] = []
+        part: list[list[int]] = []
+        for n, conversations in zip(heard, rows, strict=True):
+            slots += range(len(ids), len(ids) + n)
+            where = [*range(head), *range(len(ids), len(ids) + n + sum(len(tokens) for tokens, _ in conversations))]
+            parts = [0] * (head + n)
+            ids += [0] * n
+            positions += range(head, head + n)
+            target += [-100] * n
+            weight += [0.0] * n
+            for number, (tokens, learnt) in enumerate(conversations, 1):
+                ids += tokens
+                positions += range(head + n, head + n + len(tokens))
+                parts += [number] * len(tokens)
+                target += [*(t if known else -100 for t, known in zip(tokens[1:], learnt[1:], strict=True)), -100]
+                # a long answer counts more than a short one, but not by its length
+                weight += [sum(learnt) ** -0.5] * len(tokens)
+            place.append(where)
+            part.append(parts)
+        length = max(map(len, place))
+        real = torch.tensor([[1] * len(where) + [0] * (length - len(where)) for where in place], dtype=torch.bool)
+        parts_ = torch.tensor([parts + [-1] * (length - len(parts)) for parts in part])
+        own = real.clone()
+        own[1:, :head] = False
+        place_ = torch.tensor([where + [0] * (length - len(where)) for where in place])
+        back = torch.empty(len(ids), dtype=torch.long)
+        back[place_[own]] = own.flatten().nonzero()[:, 0]
+        mine, yours, order = parts_[:, :, None], parts_[:, None, :], torch.arange(length)
+        mask = (order[:, None] >= order) & (yours >= 0) & ((yours == 0) | (yours == mine))
+        layout = Layout(head, place_, back, own, mask | torch.eye(length, dtype=torch.bool))
+        return Laid(
+            torch.tensor(ids),
+            torch.tensor(positions),
+            torch.tensor(slots, dtype=torch.long),
+            torch.tensor(target),
+            torch.tensor(weight),
+            layout,
+        )
+
+    def loss(self, audio: Tensor, real: Tensor, rows: list[list[Branch]]) -> Tensor:
+        """Cross-entropy of the answers.  audio [B, N, width], real [B, N]; rows: conversations of each clip."""
+        laid = self.laid(real.sum(1).tolist(), rows)
+        x = self.model.embed(laid.ids).index_copy(0, laid.slots, audio[real].to(self.model.table.dtype))
+        hidden = self.model(x, laid.positions, laid.layout)
+        chosen = laid.target >= 0
+        losses = F.cross_entropy(self.model.logits(hidden[chosen]), laid.target[chosen], reduction="none")
+        weight = laid.weight[chosen]
+        return (losses * weight).sum() / weight.sum()
+
+    def kept(self, n: int) -> Tensor:
+        """How far the adapters move what the language model says without a clip: Kullback-Leibler, nats a token."""
+        rows = [[self.branch([self.rng.choice(self.plain)], clip=False)] for _ in range(n)]
+        laid = self.laid([0] * n, rows)
+        x, chosen = self.model.embed(laid.ids), laid.target >= 0
+        with torch.no_grad(), self.model.bare():
+            aim = self.model.logits(self.model(x, laid.positions, laid.layout)[chosen]).log_softmax(-1)
+        said = self.model.logits(self.model(x, laid.positions, laid.layout)[chosen]).log_softmax(-1)
+        return F.kl_div(said, aim, reduction="batchmean", log_target=True)
 
 
-def stage2(
-    encoder: Encoder,
-    projector: Projector,
-    model: LanguageModel,
-    asker: Asker,
-    data: Features,
-    clock: Clock,
-    save: Path,
-    rates: tuple[float, float, float],
-) -> None:
+def stage2(aligner: Aligner, model: LanguageModel, asker: Asker, clock: Clock, save: Path, rates: Rates) -> None:
     """Writes what is learnt to save.  rates: of projector, encoder blocks and adapters."""
-    rng = asker.rng
-    sampler = Sampler(data, rng)
+    rng, data, projector = asker.rng, aligner.data, aligner.projector
+    sampler = Sampler(data, rng, SHARES)
+    often = sampler.often()
     adapters = [p for p in model.parameters() if p.requires_grad]
     last = [*projector.blocks.parameters(), *projector.norm.parameters()]
     rest = [p for p in projector.parameters() if all(p is not q for q in last)]
+    rest += [aligner.heads.scale, aligner.heads.blank]
     parameters = [*adapters, *last, *rest]
     opt = optimizer([(rest, rates[0], 0.05), (last, rates[1], 0.05), (adapters, rates[2], 0.0)])
-    losses: collections.deque[float] = collections.deque(maxlen=100)
+    losses: dict[str, collections.deque[float]] = collections.defaultdict(lambda: collections.deque(maxlen=400))
+    seen: dict[str, list[float]] = collections.defaultdict(list)
     clips = asked = 0
     clock.begun = time.monotonic()
     while clock.share() < 1:
-        if clock.step % 12 == 11:
-            branches = [[asker.branch([rng.choice(asker.plain)], clip=False) for _ in range(2)] for _ in range(4)]
-            advance(opt, clock, 0.5 * asker.loss(None, None, branches), parameters)
-            continue
         index = sampler.batch(8)
-        with torch.autocast("cpu", torch.bfloat16):
-            audio, real = projector(*encoder.before(*data.batch(index, rng)), drop=0.1)
-        branches = []
+        heard = aligner.hear(*data.batch(index, rng), drop=0.1)
+        rows = []
         for i in index:
-            pairs = qa.questions(data.about[i], 4, rng)
+            pairs = qa.questions(data.about[i], 4, rng, often)
             conversations = [[pair] for pair in pairs]
             if len(pairs) == 4 and rng.random() < 0.15:
                 conversations = [[pairs[0]], [pairs[1]], pairs[2:]]
-            branches.append([asker.branch(conversation) for conversation in conversations])
+            rows.append([asker.branch(conversation) for conversation in conversations])
             asked += len(pairs)
         clips += len(index)
-        loss = asker.loss(audio.float(), real, branches)
-        losses.append(float(loss.detach()))
+        loss = asker.loss(heard.raw, heard.real, rows)
+        losses["answers"].append(float(loss.detach()))
+        loss = loss + 0.2 * aligner.loss(index, heard, rng, seen, helped=False)
+        if clock.step % 8 == 7:
+            kept = asker.kept(6)
+            losses["text"].append(float(kept.detach()))
+            loss = loss + kept
         advance(opt, clock, loss, parameters)
         if clock.step % 50 == 0:
             spent = time.monotonic() - clock.begun
-            print(
-                f"stage 2 step {clock.step} {spent:.0f} s clips {clips} questions {asked} loss {np.mean(losses):.4f}",
-                flush=True,
-            )
-            store(save, projector, model)
-    store(save, projector, model)
+            means = {name: round(float(np.mean(values)), 4) for name, values in losses.items()}
+            near = {name: round(float(np.mean(values[-100:])), 3) for name, values in seen.items()}
+            print(f"stage 2 step {clock.step} {spent:.0f} s clips {clips} questions {asked} {means} {near}", flush=True)
+        if clock.step % 250 == 0:
+            store(save, aligner, model)
+    store(save, aligner, model)
 
 
-def store(path: Path, projector: Projector, model: LanguageModel) -> None:
+def store(path: Path, aligner: Aligner, model: LanguageModel) -> None:
     adapters = {name: value.detach().clone() for name, value in model.named_parameters()}
-    torch.save(
-        {"projector": projector.state_dict(), "adapters": adapters, "hidden": HIDDEN, "rank": RANK, "alpha": ALPHA},
-        path,
-    )
+    what = {
+        "projector": aligner.projector.state_dict(),
+        "adapters": adapters,
+        "scale": aligner.heads.scale.detach(),
+        "blank": aligner.heads.blank.detach(),
+        "hidden": HIDDEN,
+        "rank": RANK,
+        "alpha": ALPHA,
+    }
+    torch.save(what, path)
 
 
 def main() -> None:
@@ -177,8 +230,6 @@ def main() -> None:
     parser.add_argument("--steps-1", type=int, default=0)
     parser.add_argument("--steps-2", type=int, default=0)
     parser.add_argument("--skip-1", action="store_true", help="begin stage 2 from WORK/stage1.pt")
-    parser.add_argument("--resume", action="store_true", help="begin stage 2 from WORK/trained.pt")
-    parser.add_argument("--sounds", type=float, help="weight of the clips with one sound in stage 2 (batches.WEIGHTS)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -192,21 +243,19 @@ def main() -> None:
     projector = Projector(encoder, HIDDEN, model.width, spread)
     data = Features(work / "features-train")
     print(len(data), "variants;", sum(p.numel() for p in projector.parameters()), "projector parameters", flush=True)
-    if arguments.skip_1 or arguments.resume:
-        trained = torch.load(work / ("trained.pt" if arguments.resume else "stage1.pt"))
+    aligner = Aligner(encoder, projector, model, engine, data, Teacher(work / "teacher"))
+    if arguments.skip_1:
+        trained = torch.load(work / "stage1.pt")
         projector.load_state_dict(trained["projector"])
-        model.load_state_dict(trained["adapters"])
+        for name in ("scale", "blank"):
+            getattr(aligner.heads, name).data = trained[name]
     else:
         clock, rng = Clock(arguments.minutes_1, arguments.steps_1), random.Random(arguments.seed + 1)
-        aligner = Aligner(encoder, projector, model, engine)
-        aligner.train(data, Features(work / "features-dev"), clock, rng, RATES_1)
-        store(work / "stage1.pt", projector, model)
+        aligner.train(Features(work / "features-dev"), clock, rng, RATES_1)
+        store(work / "stage1.pt", aligner, model)
     asker = Asker(model, engine, random.Random(arguments.seed + 2), work / "plain.json")
     clock = Clock(arguments.minutes_2, arguments.steps_2)
-    if arguments.sounds is not None:
-        batches.WEIGHTS["sound"] = arguments.sounds
-    rates = RATES_ON if arguments.resume else RATES_2
-    stage2(encoder, projector, model, asker, data, clock, work / "trained.pt", rates)
+    stage2(aligner, model, asker, clock, work / "trained.pt", RATES_2)
 
 
 if __name__ == "__main__":

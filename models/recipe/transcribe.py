@@ -1,4 +1,4 @@
-"""Step 2b: the words of the recorded English prompts, as the whole of whisper-tiny.en writes them.
+"""Step 2: the words of the recorded English prompts, as the whole of whisper-tiny.en writes them.
 
     python transcribe.py --work WORK
 

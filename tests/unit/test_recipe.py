@@ -39,22 +39,44 @@ def test_every_label_has_a_kind_and_no_word_means_two_things(recipe):
 
 def test_the_right_answer_is_offered_once_and_nothing_else_is_right(recipe):
     labels, qa, _ = recipe
-    rng = random.Random(0)
+    rng, evenly = random.Random(0), dict.fromkeys(labels.LABELS, 1.0)
     for label in labels.LABELS:
         for _ in range(20):
-            others = qa.distractors(label, 3, rng)
+            others = qa.distractors(label, 3, rng, evenly)
             assert len(set(others)) == 3 and not set(others) & (labels.close(label) | {label})
-        for question, answer in qa.questions({"sound": label}, 6, rng):
+        for question, answer in qa.questions({"sound": label}, 6, rng, evenly):
             known = {*labels.WORDS[label], "Yes.", "No.", *labels.KIND_WORDS[labels.KIND[label]]}
             assert answer in known, (question, answer)
 
 
-def test_yes_and_no_are_equally_frequent(recipe):
+def test_a_name_alone_does_not_tell_yes_from_no(recipe):
+    """Present and absent names come equally often, whatever the clips of a label are many or few."""
     labels, qa, _ = recipe
     rng = random.Random(1)
-    answers = [answer for _ in range(300) for _, answer in qa.questions({"sound": "dog barking"}, 6, rng)]
-    yes, no = answers.count("Yes."), answers.count("No.")
-    assert min(yes, no) > 80 and abs(yes - no) < 0.3 * (yes + no)
+    often = {label: 1.0 + 9.0 * (i % 2) for i, label in enumerate(labels.LABELS)}
+    counts = {"Yes.": [0, 0], "No.": [0, 0]}
+    for label in rng.choices(list(often), list(often.values()), k=4000):
+        absent = qa.distractors(label, 1, rng, often)[0]
+        _, answer = qa.presence([label], absent, rng)
+        counts[answer][often[label if answer == "Yes." else absent] > 5] += 1
+    yes, no = counts["Yes."], counts["No."]
+    assert 0.45 < sum(yes) / 4000 < 0.55
+    assert abs(yes[1] / sum(yes) - no[1] / sum(no)) < 0.05
+
+
+def test_every_task_is_asked_about_and_answered(recipe):
+    labels, qa, _ = recipe
+    rng, evenly = random.Random(2), dict.fromkeys(labels.LABELS, 1.0)
+    for what, answers in (
+        ({"digit": "three", "language": "English"}, {"three", "Yes.", "No.", *labels.WORDS["speech"]}),
+        ({"count": 4, "of": "beep"}, {"four"}),
+        ({"first": "dog barking", "second": "rain"}, {"dog barking", "rain", "Yes.", "No."}),
+        ({"pitch": "down"}, {"down"}),
+        ({"loudness": "up"}, {"louder"}),
+        ({"tempo": "down"}, {"slower"}),
+    ):
+        found = [answer for _ in range(30) for _, answer in qa.questions(what, 4, rng, evenly)]
+        assert found and (set(found) <= answers or "digit" in what), (what, set(found) - answers)
 
 
 def test_only_free_licences_are_trained_on(recipe):
