@@ -87,7 +87,7 @@ class Teacher:
 
 
 class Heads(nn.Module):
-    """Helpers of stage 1, thrown away after it, on the mean of the encoder's output (early) and of the tokens (late)."""
+    """Helpers of stage 1, thrown away after it: on the mean of the encoder's output (early), of the tokens (late)."""
 
     def __init__(self, width: int, taught: int) -> None:
         super().__init__()
@@ -256,12 +256,8 @@ class Aligner:
             index = order[at : at + 16]
             heard = self.hear(*data.batch(index))
             tokens = F.normalize(heard.raw - self.words.centre, dim=-1)
-            near = {
-                name: pooled(tokens @ aim.T, heard.real, name in WHOLE_CLIP) for name, aim in self.targets.items()
-            }
-            early, late = (
-                pooled(tokens @ self.targets["sound"].T, part) for part in thirds(heard.real)
-            )
+            near = {name: pooled(tokens @ aim.T, heard.real, name in WHOLE_CLIP) for name, aim in self.targets.items()}
+            early, late = (pooled(tokens @ self.targets["sound"].T, part) for part in thirds(heard.real))
             for row, i in enumerate(index):
                 what = data.about[i]
                 group = what.get("group", "dev")

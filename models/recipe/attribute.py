@@ -30,8 +30,8 @@ training, and a projector. `lora-tiny-q8_0.gguf` is an adapter for SmolLM2-135M-
 Face). They are under the MIT licence of this package.
 
 They were trained on the recordings below; no recording is in them. The number is that of clips. One of the aims of the
-training's first stage were embeddings of these recordings by aiSFX 0.1.2 (A. B. Ma, A. Lerch, "Representation Learning for
-the Automatic Indexing of Sound Effects Libraries", ISMIR 2022; model CC BY 4.0), nothing of which is in the files.
+training's first stage were embeddings of these recordings by aiSFX 0.1.2 (A. B. Ma, A. Lerch, "Representation Learning
+for the Automatic Indexing of Sound Effects Libraries", ISMIR 2022; model CC BY 4.0), nothing of which is in the files.
 """
 
 

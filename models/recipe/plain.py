@@ -66,7 +66,19 @@ FILLED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "In which country is {}?",
-        ("Paris", "Barcelona", "Moscow", "Chicago", "Sydney", "Munich", "Milan", "Kyoto", "Mumbai", "Oxford", "Toronto"),
+        (
+            "Paris",
+            "Barcelona",
+            "Moscow",
+            "Chicago",
+            "Sydney",
+            "Munich",
+            "Milan",
+            "Kyoto",
+            "Mumbai",
+            "Oxford",
+            "Toronto",
+        ),
     ),
     ("What language is spoken in {}?", ("France", "Mexico", "Austria", "Japan", "Italy", "Canada", "Australia")),
     ("On which continent is {}?", ("Kenya", "Peru", "Vietnam", "Sweden", "Argentina", "Nigeria", "Korea")),
@@ -113,7 +125,10 @@ FILLED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Name three {}.", ("animals", "countries", "vegetables", "sports", "planets", "tools", "rivers", "trees")),
     ("Translate to {}: good morning.", ("French", "Italian", "German")),
     ("Give me a short definition of {}.", ("courage", "science", "weather", "a verb", "art", "a triangle")),
-    ("How do I {}?", ("boil an egg", "learn a language", "make tea", "clean a window", "write a letter", "plant a tree")),
+    (
+        "How do I {}?",
+        ("boil an egg", "learn a language", "make tea", "clean a window", "write a letter", "plant a tree"),
+    ),
     ("Why do {}?", ("birds fly", "leaves fall", "people sleep", "cats purr", "we need water", "dogs bark")),
 )
 HELD = (  # never trained on: (question, what a right answer has in it)

@@ -435,7 +435,9 @@ def questions(what: dict, n: int, rng: random.Random, often: Mapping[str, float]
     elif "first" in what:
         pair = what["first"], what["second"]
         absent = {name: weight for name, weight in often.items() if not (close(name) | {name}) & set(pair)}
-        makers = [lambda: order(*pair, rng)] * 6 + [lambda: presence(pair, distractors(pair[0], 1, rng, absent)[0], rng)]
+        makers = [lambda: order(*pair, rng)] * 6 + [
+            lambda: presence(pair, distractors(pair[0], 1, rng, absent)[0], rng)
+        ]
     else:
         name = next(key for key in ("pitch", "loudness", "tempo") if key in what)
         makers = [lambda: change(name, what[name], rng)]
