@@ -260,7 +260,6 @@ class Aligner:
             early, late = (pooled(tokens @ self.targets["sound"].T, part) for part in thirds(heard.real))
             for row, i in enumerate(index):
                 what = data.about[i]
-                group = what.get("group", "dev")
                 if "sound" in what:
                     label, kind = what["sound"], KIND[what["sound"]]
                     others = [name for name in LABELS if name != label and name not in close(label)]
@@ -269,15 +268,15 @@ class Aligner:
                         score = dict(zip(NAMES[name], near[name][row].tolist(), strict=True))
                         for _ in range(5):
                             offered = [right, *rng.sample(pool, 3)]
-                            hits[f"{group} {name} of 4"].append(max(offered, key=score.__getitem__) == right)
+                            hits[f"{name} of 4"].append(max(offered, key=score.__getitem__) == right)
                     best = LABELS[int(near["sound"][row].argmax())]
-                    hits[f"{group} open"].append(best == label)
+                    hits["open"].append(best == label)
                 elif "first" in what:
                     one, two = (LABELS.index(what[key]) for key in ("first", "second"))
                     gain = (early - late)[row]
                     hits["order"].append(float(gain[one]) > float(gain[two]))
                 else:
-                    for name in ("digit", "count", *qa.CHANGES):
+                    for name in ("count", *qa.CHANGES):
                         value = truth(what, name)
                         if value is not None:
                             hits[name].append(NAMES[name][int(near[name][row].argmax())] == value)
@@ -287,8 +286,7 @@ class Aligner:
     def train(self, held: Features, clock: Clock, rng: random.Random, rates: tuple[float, float]) -> None:
         """rates: of projector and helpers, and of the encoder's blocks."""
         sampler = Sampler(self.data, rng, SHARES)
-        last = [*self.projector.blocks.parameters(), *self.projector.norm.parameters()]
-        rest = [p for p in self.projector.parameters() if all(p is not q for q in last)]
+        rest, last = self.projector.groups()
         opt = optimizer([([*rest, *self.heads.parameters()], rates[0], 0.05), (last, rates[1], 0.05)])
         seen: dict[str, list[float]] = collections.defaultdict(list)
         clock.begun = time.monotonic()

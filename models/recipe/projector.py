@@ -46,5 +46,7 @@ class Projector(nn.Module):
         one, two = self.first(self.pre(F.dropout(x, drop))).chunk(2, -1)
         return self.second(self.mid(one * F.silu(two))), tokens
 
-    def forward(self, frames: Tensor, lengths: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
-        return self.project(self.heard(frames, lengths), lengths, drop)
+    def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """(what is the projector's own, what was the encoder's): they learn at different rates."""
+        last = [*self.blocks.parameters(), *self.norm.parameters()]
+        return [p for p in self.parameters() if all(p is not q for q in last)], last

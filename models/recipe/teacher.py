@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from clips import RATE, everything
 from torch import Tensor
+from whisper import triangles
 
 WHEEL = "aisfx==0.1.2"
 HERTZ, WINDOW, HOP, BANDS, BLOCK = 44100, 2048, 1024, 96, 100
@@ -40,10 +41,7 @@ def filters() -> Tensor:
     """Mel filters [96, 1025], 0-22050 Hz, each of sum 1 (HTK's scale)."""
     top = 2595 * np.log10(1 + HERTZ / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, BANDS + 2) / 2595) - 1)
-    bins = np.linspace(0, HERTZ / 2, WINDOW // 2 + 1)
-    lower = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    upper = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    weight = np.maximum(0, np.minimum(lower, upper))
+    weight = triangles(edges, np.linspace(0, HERTZ / 2, WINDOW // 2 + 1))
     return torch.tensor(weight / weight.sum(1, keepdims=True).clip(1e-9), dtype=torch.float32)
 
 

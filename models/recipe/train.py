@@ -164,12 +164,11 @@ class Asker:
 
 def stage2(aligner: Aligner, model: LanguageModel, asker: Asker, clock: Clock, save: Path, rates: Rates) -> None:
     """Writes what is learnt to save.  rates: of projector, encoder blocks and adapters."""
-    rng, data, projector = asker.rng, aligner.data, aligner.projector
+    rng, data = asker.rng, aligner.data
     sampler = Sampler(data, rng, SHARES)
     often = sampler.often()
     adapters = [p for p in model.parameters() if p.requires_grad]
-    last = [*projector.blocks.parameters(), *projector.norm.parameters()]
-    rest = [p for p in projector.parameters() if all(p is not q for q in last)]
+    rest, last = aligner.projector.groups()
     rest += [aligner.heads.scale, aligner.heads.blank]
     parameters = [*adapters, *last, *rest]
     opt = optimizer([(rest, rates[0], 0.05), (last, rates[1], 0.05), (adapters, rates[2], 0.0)])

@@ -49,6 +49,13 @@ def read_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
+def triangles(edges: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Filters of height 1 [len(edges) - 2, len(bins)]: each rises from one edge to the next and falls to the third."""
+    lower = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    upper = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    return np.maximum(0, np.minimum(lower, upper))
+
+
 def mel_filters() -> np.ndarray:
     """Slaney's mel filters, [80, 201], 0-8000 Hz."""
 
@@ -60,9 +67,7 @@ def mel_filters() -> np.ndarray:
 
     edges = to_hertz(np.linspace(0, float(to_mel(np.array(8000.0))), MELS + 2))
     bins = np.linspace(0, 8000, 201)
-    lower = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    upper = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    return np.maximum(0, np.minimum(lower, upper)) * (2 / (edges[2:] - edges[:-2]))[:, None]
+    return triangles(edges, bins) * (2 / (edges[2:] - edges[:-2]))[:, None]
 
 
 _FILTERS = torch.tensor(mel_filters(), dtype=torch.float32)
