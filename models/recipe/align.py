@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import collections
-import json
 import random
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import qa
 import torch
 import torch.nn.functional as F
-from batches import Features, Sampler
+from batches import Batch, Features, Sampler
 from labels import KIND, KINDS, LABELS, WORDS, close, other_kinds
 from language import LanguageModel
 from projector import Projector
@@ -24,15 +22,15 @@ from whisper import WIDTH, Encoder
 from mata_cpp import _core
 
 SHARES = {
-    "sound": 0.50,
+    "sound": 0.60,
     "digit": 0.06,
-    "foreign": 0.04,
+    "foreign": 0.05,
     "text": 0.10,
-    "count": 0.09,
-    "first": 0.07,
-    "pitch": 0.05,
-    "loudness": 0.045,
-    "tempo": 0.045,
+    "count": 0.06,
+    "first": 0.06,
+    "pitch": 0.025,
+    "loudness": 0.02,
+    "tempo": 0.025,
 }
 """Of the clips."""
 COUNTS = qa.DIGITS[1:6]
@@ -44,7 +42,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "count": COUNTS,
     **qa.CHANGES,
 }
-WEIGHTS = {"sound": 1.0, "kind": 0.5, "digit": 1.0, "language": 0.5}
+WEIGHTS = {"sound": 1.0, "kind": 0.7, "digit": 1.0, "language": 0.5}
 """What each loss counts; 1.5 where it is not named."""
 WHOLE_CLIP = frozenset(("count", *qa.CHANGES))
 """Told by the clip as a whole: no single token has to say it."""
@@ -76,24 +74,13 @@ def truth(what: dict, name: str) -> str | None:
     return what.get(name)
 
 
-class Teacher:
-    """What teacher.py wrote: for a recording, a direction in 512 dimensions."""
-
-    def __init__(self, path: Path) -> None:
-        rows = torch.tensor(np.load(path.with_suffix(".npy")).astype(np.float32))
-        self.rows = F.normalize((rows - rows.mean(0)) / (rows.std(0) + 1e-3), dim=-1)
-        self.place = {source: i for i, source in enumerate(json.loads(path.with_suffix(".json").read_text()))}
-        self.width = rows.shape[1]
-
-
 class Heads(nn.Module):
     """Helpers of stage 1, thrown away after it: on the mean of the encoder's output (early), of the tokens (late)."""
 
-    def __init__(self, width: int, taught: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.early = nn.ModuleDict({name: nn.Linear(WIDTH, len(known)) for name, known in NAMES.items()})
         self.late = nn.ModuleDict({name: nn.Linear(width, len(known)) for name, known in NAMES.items()})
-        self.taught = nn.ModuleList([nn.Linear(WIDTH, taught), nn.Linear(width, taught)])
         self.blank, self.scale = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.tensor(2.5))
 
 
@@ -123,25 +110,24 @@ class Aligner:
         model: LanguageModel,
         engine: _core.Engine,
         data: Features,
-        teacher: Teacher,
     ) -> None:
         self.encoder, self.projector, self.engine, self.data = encoder, projector, engine, data
-        self.words, self.teacher = Words(model, engine), teacher
+        self.words = Words(model, engine)
         self.targets = {name: self.words.of(list(known)) for name, known in NAMES.items()}
         self.wordings = torch.stack([self.words.of(list(WORDS[label])) for label in LABELS])
         there = {what["sound"] for what in data.about if "sound" in what}
         self.unknown = torch.tensor([label not in there for label in LABELS])
-        self.heads = Heads(model.width, teacher.width)
+        self.heads = Heads(model.width)
         self.size = float(self.words.table.square().mean().sqrt())
         pieces = sorted({t for w in data.about if w.get("text") for t in engine.tokenize(" " + w["text"])})
         self.piece = {token: i + 1 for i, token in enumerate(pieces)}
         self.spoken = F.normalize(self.words.table[pieces] - self.words.centre, dim=-1)
 
-    def hear(self, mels: Tensor, lengths: Tensor, drop: float = 0.0) -> Heard:
+    def hear(self, batch: Batch, drop: float = 0.0) -> Heard:
         with torch.autocast("cpu", torch.bfloat16):
-            frames, lengths = self.encoder.before(mels, lengths)
+            frames, lengths = self.encoder.before(batch.mels, batch.lengths)
             heard = self.projector.heard(frames, lengths)
-            tokens, real = self.projector.project(heard, lengths, drop)
+            tokens, real = self.projector.project(heard, lengths, batch.rows, batch.nearest, drop)
         return Heard(heard.float().sum(1) / lengths[:, None], tokens.float(), real)
 
     def _some_words(self, rng: random.Random) -> Tensor:
@@ -152,7 +138,7 @@ class Aligner:
     def loss(
         self, index: list[int], heard: Heard, rng: random.Random, seen: dict[str, list[float]], helped: bool = True
     ) -> Tensor:
-        """helped: with the classifiers and the teacher."""
+        """helped: with the classifiers."""
         raw, real = heard.raw, heard.real
         tokens = F.normalize(raw - self.words.centre, dim=-1)
         weight = real.float() / real.sum(1, keepdim=True)
@@ -179,8 +165,6 @@ class Aligner:
         size = raw[real].square().mean(-1).clamp_min(1e-8).sqrt() / self.size
         total.append(0.3 * size.log().square().mean())  # as long as the embeddings of text
         seen["size"].append(float(size.detach().mean()))
-        if helped:
-            total += self._taught(index, heard.mean, middle, seen)
         total += self._halves(index, tokens, real, scale, seen)
         total += self._spelt(index, tokens, real, scale, seen)
         return torch.stack(total).sum()
@@ -191,20 +175,6 @@ class Aligner:
         logits = logits.masked_fill(self.unknown, -1e4).log_softmax(-1)
         known = logits.masked_fill(self.unknown, 0).sum(-1) / (~self.unknown).sum()
         return -(0.9 * logits.gather(1, aim[:, None])[:, 0] + 0.1 * known).mean()
-
-    def _taught(self, index: list[int], mean: Tensor, middle: Tensor, seen: dict[str, list[float]]) -> list[Tensor]:
-        """One minus the cosine to what the teacher makes of the recording."""
-        known = [(row, self.teacher.place.get(self.data.about[i].get("source"))) for row, i in enumerate(index)]
-        rows = [row for row, place in known if place is not None]
-        if not rows:
-            return []
-        aim = self.teacher.rows[[place for _, place in known if place is not None]]
-        losses = []
-        for head, x, share in zip(self.heads.taught, (mean, middle), (2.0, 1.0), strict=True):
-            away = 1 - F.cosine_similarity(head(F.dropout(x[rows], 0.1)), aim).mean()
-            losses.append(share * away * len(rows) / len(index))
-            seen["taught"].append(float(away.detach()))
-        return losses
 
     def _halves(
         self, index: list[int], tokens: Tensor, real: Tensor, scale: Tensor, seen: dict[str, list[float]]
@@ -254,7 +224,7 @@ class Aligner:
         order = sorted(range(len(data)), key=lambda i: data.about[i]["frames"])
         for at in range(0, len(order), 16):
             index = order[at : at + 16]
-            heard = self.hear(*data.batch(index))
+            heard = self.hear(data.batch(index))
             tokens = F.normalize(heard.raw - self.words.centre, dim=-1)
             near = {name: pooled(tokens @ aim.T, heard.real, name in WHOLE_CLIP) for name, aim in self.targets.items()}
             early, late = (pooled(tokens @ self.targets["sound"].T, part) for part in thirds(heard.real))
@@ -292,7 +262,7 @@ class Aligner:
         clock.begun = time.monotonic()
         while clock.share() < 1:
             index = sampler.batch(24)
-            heard = self.hear(*self.data.batch(index, rng), drop=0.1)
+            heard = self.hear(self.data.batch(index, rng), drop=0.1)
             advance(opt, clock, self.loss(index, heard, rng, seen), [*last, *rest, *self.heads.parameters()])
             if clock.step % 100 == 0:
                 mean = {name: round(float(np.mean(values[-100:])), 3) for name, values in seen.items()}

@@ -6,6 +6,7 @@ import collections
 import json
 import math
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from projector import STACK
 from torch import Tensor
 from whisper import MELS, scaled
+from yamnet import STEP
 
 WHOLE = ("sound", "foreign")
 """Groups whose clips are one sound all through: a part of them is as good as the whole."""
@@ -26,14 +28,28 @@ def group_of(what: dict) -> str:
     return next(key for key in ("sound", "digit", "count", "first", "pitch", "loudness", "tempo") if key in what)
 
 
+@dataclass
+class Batch:
+    """mels: scaled spectrograms [B, 80, L]; lengths: in mel frames [B]; rows: YAMNet's of all clips [R, 1024]; nearest:
+    the row of each audio token [B, N], that of the patch whose middle is nearest.
+    """
+
+    mels: Tensor
+    lengths: Tensor
+    rows: Tensor
+    nearest: Tensor
+
+
 class Features:
-    """The variants' spectrograms and what they are."""
+    """The variants' spectrograms, YAMNet's rows, and what they are."""
 
     def __init__(self, path: Path) -> None:
         self.levels = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        self.events = np.load(path.with_name(path.name + "-events.npy"), mmap_mode="r")
         self.about: list[dict] = json.loads(path.with_suffix(".json").read_text())
         self.groups = [group_of(what) for what in self.about]
         self.starts = np.concatenate([[0], np.cumsum([what["frames"] for what in self.about])])
+        self.firsts = np.concatenate([[0], np.cumsum([what["patches"] for what in self.about])])
 
     def __len__(self) -> int:
         return len(self.about)
@@ -42,23 +58,37 @@ class Features:
         """log10 of the mel powers [80, L]."""
         return torch.tensor(np.asarray(self.levels[self.starts[i] : self.starts[i + 1]], dtype=np.float32)).T
 
-    def batch(self, index: list[int], rng: random.Random | None = None) -> tuple[Tensor, Tensor]:
-        """Scaled spectrograms [B, 80, L] and lengths in mel frames; roughened where rng is given."""
-        parts = []
+    def rows(self, i: int) -> Tensor:
+        """YAMNet's rows [N, 1024]."""
+        return torch.tensor(np.asarray(self.events[self.firsts[i] : self.firsts[i + 1]], dtype=np.float32))
+
+    def batch(self, index: list[int], rng: random.Random | None = None) -> Batch:
+        """Roughened where rng is given: the spectrograms, not the rows."""
+        parts, cuts = [], []
         for i in index:
-            part = self.level(i)
+            part, cut = self.level(i), 0
             if rng is not None:
                 if self.groups[i] not in WHOLE:
-                    part = torch.cat([part.amin(1, keepdim=True).expand(-1, rng.randrange(2 * STACK)), part], 1)
+                    cut = -rng.randrange(2 * STACK)
+                    part = torch.cat([part.amin(1, keepdim=True).expand(-1, -cut), part], 1)
                 elif part.shape[1] > 60:  # the stacks of the projector start elsewhere
-                    part = part[:, rng.randrange(2 * STACK) :]
+                    cut = rng.randrange(2 * STACK)
+                    part = part[:, cut:]
                 part = roughened(part, rng, self.groups[i] in WHOLE, self._other(rng))
             parts.append(part)
+            cuts.append(cut)
         lengths = torch.tensor([part.shape[1] for part in parts])
         levels = torch.full((len(parts), MELS, int(lengths.max())), -10.0)
         for row, part in enumerate(parts):
             levels[row, :, : part.shape[1]] = part
-        return scaled(levels, torch.arange(levels.shape[2])[None] < lengths[:, None]), lengths
+        mels = scaled(levels, torch.arange(levels.shape[2])[None] < lengths[:, None])
+        rows = [self.rows(i) for i in index]
+        middles = STACK * (2 * torch.arange(-(-int(lengths.max()) // (2 * STACK)) + 1) + 1)
+        nearest, first = [], 0
+        for cut, part in zip(cuts, rows, strict=True):
+            nearest.append(first + ((middles + cut - STEP // 2) // STEP).clamp(0, len(part) - 1))
+            first += len(part)
+        return Batch(mels, lengths, torch.cat(rows), torch.stack(nearest))
 
     def _other(self, rng: random.Random) -> Tensor | None:
         """Some other sound, to be mixed in softly."""

@@ -1,4 +1,4 @@
-"""Step 7: WORK/trained.pt -> a projector (mmproj) and an adapter (LoRA) as GGUF files.
+"""Step 6: WORK/trained.pt -> a projector (mmproj) and an adapter (LoRA) as GGUF files.
 
 python export.py --work WORK [--to models/tiny] [--type q8_0|f16]
 """
@@ -13,8 +13,10 @@ import gguf
 import numpy as np
 import packages
 import torch
+import torch.nn.functional as F
+import yamnet
 from gguf import GGMLQuantizationType as Type
-from language import MATRICES
+from language import ADAPTED
 from projector import STACK
 from whisper import BLOCKS, HEADS, MELS, WIDTH, Encoder
 
@@ -79,7 +81,31 @@ def projector(path: Path, work: Path, trained: dict, kind: Type) -> None:
     add(writer, "mm.a.mlp.1.weight", state["first.weight"], kind)
     add(writer, "mm.a.norm_mid.weight", state["mid.weight"], Type.F32)
     add(writer, "mm.a.mlp.2.weight", state["second.weight"], kind)
+    events(writer, yamnet.Yamnet(work / "wheels"), state, kind)
     _write(writer)
+
+
+def events(writer: gguf.GGUFWriter, network: yamnet.Yamnet, state: dict, kind: Type) -> None:
+    """YAMNet, and how the projector takes it in."""
+    writer.add_string("mata.audio.events", "yamnet")
+    number = 0
+    for shape, weight, bias, _ in network.layers:
+        if shape == "full":
+            name, weight, stored = "conv", weight.reshape(len(weight), -1), Type.F32
+        elif shape == "depthwise":
+            number += 1
+            name, weight, stored = f"dw.{number}", weight[:, 0].permute(1, 2, 0), Type.F32
+        else:
+            name, weight, stored = f"pw.{number}", weight[:, :, 0, 0], kind
+        add(writer, f"a.events.{name}.weight", weight, stored)
+        add(writer, f"a.events.{name}.bias", bias, Type.F32)
+    # blocks of 32: classes that are never there fill up the last one
+    spare = -len(state["names"]) % 32
+    add(writer, "a.events.head.weight", F.pad(state["classes"].T, (0, 0, 0, spare)), kind)
+    add(writer, "a.events.head.bias", F.pad(state["classes_bias"], (0, spare), value=-100.0), Type.F32)
+    add(writer, "mm.a.events.norm.weight", state["events_norm.weight"], Type.F32)
+    add(writer, "mm.a.events.mlp.weight", state["events.weight"], kind)
+    add(writer, "mm.a.events.names.weight", F.pad((state["names"] * state["gain"]).T, (0, spare)), kind)
 
 
 def adapter(path: Path, trained: dict) -> None:
@@ -93,7 +119,7 @@ def adapter(path: Path, trained: dict) -> None:
     writer.add_float32("adapter.lora.alpha", trained["alpha"])
     values = trained["adapters"]
     for index in range(1 + max(int(name.split(".")[1]) for name in values)):
-        for matrix in MATRICES:
+        for matrix in ADAPTED:
             for letter in "ab":
                 add(
                     writer,

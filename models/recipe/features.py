@@ -1,9 +1,10 @@
-"""Step 5: many variants of every recording, and scenes made of several, as mel spectrograms.
+"""Step 4: many variants of every recording, and scenes made of several, as mel spectrograms.
 
     python features.py --work WORK [--per-label 80] [--seed 0]
 
-Writes WORK/features-train.npy (log10 of the mel powers of all frames, float16) and .json (what each variant is), and
-features-dev.* of the development recordings as they are and of scenes made of them.
+Writes WORK/features-train.npy (log10 of the mel powers of all frames, float16), features-train-events.npy (YAMNet's
+rows for all patches, float16) and features-train.json (what each variant is), and features-dev* of the development
+recordings as they are and of scenes made of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import labels
 import numpy as np
 import sources
 import torch
+import yamnet
 from clips import RATE, Clip, Store, everything
 from numpy.random import Generator
 from whisper import log_mel
@@ -316,13 +318,19 @@ _work: dict[str, Any] = {}
 """What the worker processes inherit."""
 
 
-def _make(index: int) -> tuple[np.ndarray, dict] | None:
+def described(samples: np.ndarray, what: dict) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Log-mel frames [L, 80], YAMNet's rows [N, 1024], and what the clip is with their numbers."""
+    mel, rows = log_mel(samples).T, _work["events"](yamnet.log_mel(samples))
+    about = {**what, "frames": len(mel), "patches": len(rows)}
+    return mel.to(torch.float16).numpy(), rows.to(torch.float16).numpy(), about
+
+
+def _make(index: int) -> tuple[np.ndarray, np.ndarray, dict] | None:
     made = _work["plan"].jobs[index](np.random.default_rng((_work["seed"], index)))
     if made is None:
         return None
     samples, what = made
-    mel = log_mel(rounded(samples[: int(LONGEST * RATE)])).T
-    return mel.to(torch.float16).numpy(), {**what, "frames": len(mel)}
+    return described(rounded(samples[: int(LONGEST * RATE)]), what)
 
 
 def main() -> None:
@@ -337,19 +345,17 @@ def main() -> None:
     items = everything(work)
     plan = Plan(items, ("train",))
     plan.training(arguments.per_label, np.random.default_rng(arguments.seed))
-    _work.update(plan=plan, seed=arguments.seed)
-    frames: list[np.ndarray] = []
-    about: list[dict] = []
+    _work.update(plan=plan, seed=arguments.seed, events=yamnet.Yamnet(work / "wheels"))
+    variants: list[tuple[np.ndarray, np.ndarray, dict]] = []
     begun = time.monotonic()
     print(len(plan.jobs), "variants", flush=True)
     with multiprocessing.get_context("fork").Pool(arguments.processes) as pool:
         for made in pool.imap(_make, range(len(plan.jobs)), chunksize=16):
             if made is not None:
-                frames.append(made[0])
-                about.append(made[1])
-                if len(about) % 500 == 0:
-                    print(len(about), f"{time.monotonic() - begun:.0f} s", flush=True)
-    write(work / "features-train", frames, about)
+                variants.append(made)
+                if len(variants) % 500 == 0:
+                    print(len(variants), f"{time.monotonic() - begun:.0f} s", flush=True)
+    write(work / "features-train", variants)
     held = [
         (store, clip)
         for store, clip in items
@@ -359,9 +365,7 @@ def main() -> None:
     scenes = Plan(items, ("dev",))
     scenes.scenes({name: 60 for name in ("count", "order", "pitch", "loudness", "tempo")})
     made += [job(np.random.default_rng((8, i))) for i, job in enumerate(scenes.jobs)]
-    levels = [log_mel(rounded(x)).T.to(torch.float16).numpy() for x, _ in made]
-    what = [{**said, "frames": len(level)} for (_, said), level in zip(made, levels, strict=True)]
-    write(work / "features-dev", levels, what)
+    write(work / "features-dev", [described(rounded(x), what) for x, what in made])
 
 
 def heard(x: np.ndarray) -> np.ndarray:
@@ -370,8 +374,10 @@ def heard(x: np.ndarray) -> np.ndarray:
     return np.pad(x, (0, max(0, RATE // 5 - len(x))))
 
 
-def write(path: Path, levels: list[np.ndarray], about: list[dict]) -> None:
+def write(path: Path, variants: list[tuple[np.ndarray, np.ndarray, dict]]) -> None:
+    levels, rows, about = zip(*variants, strict=True)
     np.save(path.with_suffix(".npy"), np.concatenate(levels))
+    np.save(path.with_name(path.name + "-events.npy"), np.concatenate(rows))
     path.with_suffix(".json").write_text(json.dumps(about))
 
 

@@ -20,10 +20,29 @@ from gguf import quants
 from torch import Tensor, nn
 
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+ADAPTED = tuple(name for name in MATRICES if name != "ffn_gate")
+"""Those with an adapter: what the gate's would weigh is spent elsewhere."""
+
+
+class Beside(torch.autograd.Function):
+    """x W' where W holds the adapter already; the gradient goes to the adapter's matrices, through their low rank."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, merged: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(x, merged, a, b)
+        ctx.scale = scale
+        return F.linear(x, merged)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, Tensor, None]:
+        x, merged, a, b = ctx.saved_tensors
+        low, back = F.linear(x, a.to(x.dtype)), grad @ b.to(grad.dtype)
+        to_a, to_b = back.T @ x, grad.T @ low
+        return grad @ merged, None, to_a.float() * ctx.scale, to_b.float() * ctx.scale, None
 
 
 class Adapted(nn.Module):
-    """A frozen matrix [out, in] and what is learnt beside it: x W' + scale * (x A') B'."""
+    """A frozen matrix [out, in] and what is learnt beside it: x W' + scale * (x A') B', as x (W + scale B A)'."""
 
     def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
         super().__init__()
@@ -32,12 +51,19 @@ class Adapted(nn.Module):
         self.scale, self.on = scale, True
         self.a = nn.Parameter(torch.randn(rank, width) / width**0.5) if rank else None
         self.b = nn.Parameter(torch.zeros(out, rank)) if rank else None
+        self.merged = weight
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """To be called whenever the adapter has changed."""
+        if self.a is not None and self.b is not None:
+            like = self.weight.dtype
+            self.merged = torch.addmm(self.weight, self.b.to(like), self.a.to(like), alpha=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.linear(x, self.weight)
         if self.a is None or self.b is None or not self.on:
-            return y
-        return y + F.linear(F.linear(x, self.a.to(x.dtype)), self.b.to(x.dtype)) * self.scale
+            return F.linear(x, self.weight)
+        return Beside.apply(x, self.merged, self.a, self.b, self.scale)
 
 
 @dataclass
@@ -116,7 +142,12 @@ class LanguageModel(nn.Module):
         for index in range(int(number("llama.block_count"))):
             name = f"blk.{index}."
             self.layers.append(
-                nn.ModuleDict({m: Adapted(matrix(f"{name}{m}.weight").to(dtype), rank, scale) for m in MATRICES})
+                nn.ModuleDict(
+                    {
+                        m: Adapted(matrix(f"{name}{m}.weight").to(dtype), rank if m in ADAPTED else 0, scale)
+                        for m in MATRICES
+                    }
+                )
             )
             self.norms.append((matrix(f"{name}attn_norm.weight"), matrix(f"{name}ffn_norm.weight")))
         self.last_norm = matrix("output_norm.weight")
@@ -130,6 +161,12 @@ class LanguageModel(nn.Module):
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         y = x.float()
         return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * weight).to(self.table.dtype)
+
+    def merge(self) -> None:
+        """To be called whenever the adapters have changed."""
+        for module in self.modules():
+            if isinstance(module, Adapted):
+                module.merge()
 
     @contextlib.contextmanager
     def bare(self) -> Iterator[None]:

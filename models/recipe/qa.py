@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from labels import KIND, KIND_WORDS, WORDS, close, other_kinds
@@ -10,6 +11,8 @@ from labels import KIND, KIND_WORDS, WORDS, close, other_kinds
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LANGUAGES = ("English", "Spanish", "French", "Italian", "Russian")
 QA = tuple[str, str]
+Drawn = Callable[[random.Random], "tuple[str, list[str]] | None"]
+"""Draws a name that is right for a clip and some that are wrong."""
 
 SOUND = [
     "What sound is this?",
@@ -268,6 +271,25 @@ BIAS = [
 ]
 
 
+VAGUE = frozenset(
+    ("silence", "noise", "environmental noise", "inside, small room", "inside, large room or hall")
+    + ("inside, public space", "outside, urban or manmade", "outside, rural or natural", "field recording")
+    + ("sound effect", "reverberation", "echo", "distortion", "throbbing", "vibration", "television", "radio")
+    + ("pulse", "heart murmur", "sidetone", "mains hum", "hum", "cacophony", "single-lens reflex camera")
+    + ("loudspeaker", "white noise", "pink noise", "static", "specific impact sounds", "generic impact sounds")
+)
+"""Classes of AudioSet that nobody would answer."""
+
+
+def plain_names(name: str) -> tuple[str, ...]:
+    """What a class of AudioSet may be called: "Baby cry, infant cry" -> ("baby cry", "infant cry")."""
+    name = name.lower()
+    if name in VAGUE:
+        return ()
+    parts = re.sub(r" *\(.*?\)", "", name).split(", ")
+    return tuple(part.strip() for part in parts if part.strip() not in ("", "etc."))
+
+
 def options(right: str, others: Sequence[str], rng: random.Random) -> str:
     names = [right, *others]
     rng.shuffle(names)
@@ -328,17 +350,19 @@ def _there(name: str, rng: random.Random) -> str:
     return rng.choice(THERE).format(article(name))
 
 
-def sound(label: str, rng: random.Random, often: Mapping[str, float]) -> QA:
+def sound(label: str, rng: random.Random, often: Mapping[str, float], found: Drawn | None = None) -> QA:
     draw = rng.random()
     instrument = KIND[label] == "musical instrument"
     ask = rng.choice(INSTRUMENT if instrument and rng.random() < 0.6 else SOUND)
+    if found is not None and rng.random() < 0.15:
+        return found_by(found, rng.choice(SOUND), label, rng, often)
     if draw < 0.26:
         return ask, label
-    if draw < 0.52:
+    if draw < 0.50:
         return named(ask, label, rng, often)
     if draw < 0.60:
         return rng.choice(KIND_Q), KIND[label]
-    if draw < 0.73:
+    if draw < 0.75:
         kinds = other_kinds(label)
         return choose(
             rng.choice(KIND_Q if rng.random() < 0.7 else SOUND),
@@ -355,6 +379,18 @@ def sound(label: str, rng: random.Random, often: Mapping[str, float]) -> QA:
 def named(ask: str, label: str, rng: random.Random, often: Mapping[str, float]) -> QA:
     n = rng.choice((2, 3, 3, 3, 3, 4, 5))
     return choose(ask, word(label, rng), [word(name, rng) for name in distractors(label, n, rng, often)], rng)
+
+
+def found_by(draw: Drawn, ask: str, label: str, rng: random.Random, often: Mapping[str, float]) -> QA:
+    """About what YAMNet finds; where it finds nothing, about the label."""
+    drawn = draw(rng)
+    if drawn is None:
+        return named(ask, label, rng, often)
+    right, wrong = drawn
+    if rng.random() < 0.25:
+        there = rng.random() < 0.5
+        return rng.choice(THERE).format(article(right if there else wrong[0])), "Yes." if there else "No."
+    return choose(ask, right, [name for name in wrong if name != right][: rng.choice((2, 3, 3, 4))], rng)
 
 
 def presence(labels: Sequence[str], absent: str, rng: random.Random) -> QA:
@@ -417,11 +453,13 @@ def change(name: str, direction: str, rng: random.Random) -> QA:
     return rng.choice(questions), right
 
 
-def questions(what: dict, n: int, rng: random.Random, often: Mapping[str, float]) -> list[QA]:
-    """n questions about a clip, no two of the same text.  often: how often each label is right."""
+def questions(
+    what: dict, n: int, rng: random.Random, often: Mapping[str, float], found: Drawn | None = None
+) -> list[QA]:
+    """n questions about a clip, no two of the same text.  often: how often each label is right; found: draws names."""
     makers: list[Callable[[], QA]] = []
     if "sound" in what:
-        makers = [lambda: sound(what["sound"], rng, often)]
+        makers = [lambda: sound(what["sound"], rng, often, found)]
     elif "digit" in what:
         makers = [lambda: digit(what["digit"], rng)] * 5 + [lambda: sound("speech", rng, often)]
     elif "language" in what:
@@ -441,10 +479,10 @@ def questions(what: dict, n: int, rng: random.Random, often: Mapping[str, float]
     else:
         name = next(key for key in ("pitch", "loudness", "tempo") if key in what)
         makers = [lambda: change(name, what[name], rng)]
-    found: dict[str, str] = {}
+    asked: dict[str, str] = {}
     for _ in range(4 * n):
-        if len(found) == n:
+        if len(asked) == n:
             break
         question, answer = rng.choice(makers)()
-        found.setdefault(question, answer)
-    return list(found.items())
+        asked.setdefault(question, answer)
+    return list(asked.items())

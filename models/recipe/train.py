@@ -1,4 +1,4 @@
-"""Step 6: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
+"""Step 5: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
 stage 2 asks questions through the language model.
 
     python train.py --work WORK --model SmolLM2-135M-Instruct.Q4_1.gguf [--minutes-1 8] [--minutes-2 50]
@@ -13,6 +13,7 @@ import collections
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,8 @@ import plain
 import qa
 import torch
 import torch.nn.functional as F
-from align import Aligner, Teacher
+import yamnet
+from align import Aligner, Words
 from batches import Features, Sampler
 from language import LanguageModel, Layout
 from projector import Projector
@@ -35,17 +37,17 @@ from mata_cpp import _core
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
-HIDDEN, RANK, ALPHA = 768, 32, 32.0
+HIDDEN, RANK, ALPHA = 512, 32, 32.0
 SHARES = {
-    "sound": 0.55,
+    "sound": 0.60,
     "digit": 0.05,
-    "foreign": 0.04,
+    "foreign": 0.05,
     "text": 0.06,
-    "count": 0.10,
+    "count": 0.07,
     "first": 0.10,
-    "pitch": 0.04,
-    "loudness": 0.03,
-    "tempo": 0.03,
+    "pitch": 0.03,
+    "loudness": 0.02,
+    "tempo": 0.02,
 }
 """Of the clips in stage 2."""
 Rates = tuple[float, float, float]
@@ -162,7 +164,48 @@ class Asker:
         return F.kl_div(said, aim, reduction="batchmean", log_target=True)
 
 
-def stage2(aligner: Aligner, model: LanguageModel, asker: Asker, clock: Clock, save: Path, rates: Rates) -> None:
+class Known:
+    """What YAMNet finds in a clip, as names to ask for: words far beyond the labels."""
+
+    def __init__(self, data: Features, ears: yamnet.Yamnet, rng: random.Random) -> None:
+        self.ears, self.names = ears, [qa.plain_names(name) for name in ears.names]
+        self.right = collections.Counter({i: 1.0 for i, names in enumerate(self.names) if names})
+        some = torch.stack([self.scores(data.rows(i)) for i in rng.sample(range(len(data)), 2000)])
+        self.usual = some.mean(0)
+
+    def scores(self, rows: Tensor) -> Tensor:
+        return self.ears.scores(rows).amax(0)
+
+    def about(self, rows: Tensor) -> Callable[[random.Random], tuple[str, list[str]] | None]:
+        """A function that gives a name of something that is surely there, rare ones rather than frequent ones, and
+        four names of things that are surely not, drawn as often as they were right; or None.
+        """
+        scores = self.scores(rows)
+
+        def draw(rng: random.Random) -> tuple[str, list[str]] | None:
+            there = [i for i in (scores > 0.35).nonzero()[:, 0].tolist() if self.names[i]]
+            if not there:
+                return None
+            weights = [float(scores[i] / (self.usual[i] + 0.01)) for i in there]
+            (right,) = rng.choices(there, weights)
+            self.right[right] += 1
+            absent = [i for i in (scores < 0.03).nonzero()[:, 0].tolist() if self.names[i]]
+            often = [self.right[i] for i in absent]
+            wrong = {i: None for i in rng.choices(absent, often if rng.random() < 0.7 else None, k=12)}
+            return rng.choice(self.names[right]), [rng.choice(self.names[i]) for i in list(wrong)[:4]]
+
+        return draw
+
+
+def stage2(
+    aligner: Aligner,
+    model: LanguageModel,
+    asker: Asker,
+    classes: yamnet.Yamnet,
+    clock: Clock,
+    save: Path,
+    rates: Rates,
+) -> None:
     """Writes what is learnt to save.  rates: of projector, encoder blocks and adapters."""
     rng, data = asker.rng, aligner.data
     sampler = Sampler(data, rng, SHARES)
@@ -174,14 +217,17 @@ def stage2(aligner: Aligner, model: LanguageModel, asker: Asker, clock: Clock, s
     opt = optimizer([(rest, rates[0], 0.05), (last, rates[1], 0.05), (adapters, rates[2], 0.0)])
     losses: dict[str, collections.deque[float]] = collections.defaultdict(lambda: collections.deque(maxlen=400))
     seen: dict[str, list[float]] = collections.defaultdict(list)
+    known = Known(data, classes, rng)
     clips = asked = 0
     clock.begun = time.monotonic()
     while clock.share() < 1:
         index = sampler.batch(8)
-        heard = aligner.hear(*data.batch(index, rng), drop=0.1)
+        batch = data.batch(index, rng)
+        heard = aligner.hear(batch, drop=0.1)
+        model.merge()
         rows = []
         for i in index:
-            pairs = qa.questions(data.about[i], 4, rng, often)
+            pairs = qa.questions(data.about[i], 4, rng, often, known.about(data.rows(i)))
             conversations = [[pair] for pair in pairs]
             if len(pairs) == 4 and rng.random() < 0.15:
                 conversations = [[pairs[0]], [pairs[1]], pairs[2:]]
@@ -239,10 +285,14 @@ def main() -> None:
     engine = _core.Engine(str(arguments.model), n_ctx=512, n_threads=1)
     encoder = Encoder(packages.whisper_file(work / "wheels"))
     spread = float(model.table.float().std())
-    projector = Projector(encoder, HIDDEN, model.width, spread)
+    classes = yamnet.Yamnet(work / "wheels")
+    words = Words(model, engine)
+    names = words.of([", ".join(qa.plain_names(name)) or name.lower() for name in classes.names])
+    size = float(words.table.square().sum(1).mean().sqrt())
+    projector = Projector(encoder, HIDDEN, spread, classes.classes, names * size)
     data = Features(work / "features-train")
     print(len(data), "variants;", sum(p.numel() for p in projector.parameters()), "projector parameters", flush=True)
-    aligner = Aligner(encoder, projector, model, engine, data, Teacher(work / "teacher"))
+    aligner = Aligner(encoder, projector, model, engine, data)
     if arguments.skip_1:
         trained = torch.load(work / "stage1.pt")
         projector.load_state_dict(trained["projector"])
@@ -254,7 +304,7 @@ def main() -> None:
         store(work / "stage1.pt", aligner, model)
     asker = Asker(model, engine, random.Random(arguments.seed + 2), work / "plain.json")
     clock = Clock(arguments.minutes_2, arguments.steps_2)
-    stage2(aligner, model, asker, clock, work / "trained.pt", RATES_2)
+    stage2(aligner, model, asker, classes, clock, work / "trained.pt", RATES_2)
 
 
 if __name__ == "__main__":

@@ -130,3 +130,23 @@ def test_a_sound_without_an_ending_is_known_by_its_beginning(recipe, tmp_path):
     (tmp_path / "copyright").write_bytes(b"text")
     (tmp_path / "notes.txt").write_bytes(b"RIFF....")
     assert dict(packages.files(tmp_path)) == {"rain": b"RIFF...."}
+
+
+def test_what_the_event_network_finds_is_asked_for_by_plain_names(recipe):
+    _, qa, _ = recipe
+    assert qa.plain_names("Baby cry, infant cry") == ("baby cry", "infant cry")
+    assert qa.plain_names("Motor vehicle (road)") == ("motor vehicle",)
+    assert qa.plain_names("Bee, wasp, etc.") == ("bee", "wasp")
+    assert qa.plain_names("Inside, small room") == ()
+    rng, often = random.Random(0), {"rain": 1.0, "piano": 1.0, "cow mooing": 1.0, "siren": 1.0, "helicopter": 1.0}
+    answers = {"Yes.": 0, "No.": 0}
+    for _ in range(400):
+        question, answer = qa.found_by(lambda _: ("bleat", ["tire squeal", "harp"]), "What is it?", "rain", rng, often)
+        if answer in answers:
+            assert ("bleat" in question) == (answer == "Yes."), question
+            answers[answer] += 1
+        else:
+            assert answer == "bleat" and "bleat" in question and "tire squeal" in question
+    assert min(answers.values()) > 25
+    question, answer = qa.found_by(lambda _: None, "What is it?", "rain", rng, often)
+    assert answer in {"rain", "raining", "rainfall"} and answer in question
