@@ -1,4 +1,4 @@
-// The event network's tensors and graph. Everything lies with its channels together, [C, bands, frames]: a pointwise
+// The event network's tensors and graph. Everything lies with its channels together, [C, bands, frames, N]: a pointwise
 // convolution is then one matrix product.
 
 #include "mtmd-audio-events.h"
@@ -12,7 +12,8 @@
 
 using namespace mata_audio;
 
-static constexpr int ROW_FRAMES  = 32; // all strides together
+static constexpr int PATCH       = 96; // frames
+static constexpr int STEP        = PATCH / 2;
 static constexpr int STRIDES[13] = { 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1 }; // of the depthwise convolutions
 
 std::shared_ptr<const mata_audio_events> mata_audio_events_load(const gguf_context * gguf, const mata_tensor_of & tensor) {
@@ -68,7 +69,7 @@ static ggml_tensor * activate(ggml_context * ctx, ggml_tensor * x, ggml_tensor *
     return ggml_relu(ctx, ggml_add(ctx, x, ggml_reshape_1d(ctx, b, ggml_nelements(b))));
 }
 
-// x [C, bands, frames]; w [C, 3, 3]
+// x [C, bands, frames, N]; w [C, 3, 3]
 static ggml_tensor * depthwise(ggml_context * ctx, ggml_tensor * x, ggml_tensor * w, int stride) {
     // TensorFlow pads what is even and strided at the end only
     if (stride == 2) {
@@ -77,42 +78,50 @@ static ggml_tensor * depthwise(ggml_context * ctx, ggml_tensor * x, ggml_tensor 
     const int pad = stride == 2 ? 0 : 1;
 
     ggml_tensor * kernel = ggml_permute(ctx, ggml_reshape_4d(ctx, w, 1, w->ne[0], 3, 3), 2, 3, 0, 1); // [3, 3, 1, C]
-    ggml_tensor * cur    = ggml_permute(ctx, x, 2, 0, 1, 3);                                          // [bands, frames, C]
+    ggml_tensor * cur    = ggml_permute(ctx, x, 2, 0, 1, 3);                                          // [bands, frames, C, N]
     cur = ggml_conv_2d_dw_direct(ctx, kernel, cur, stride, stride, pad, pad, 1, 1);
     return ggml_permute(ctx, cur, 1, 2, 0, 3);
 }
 
 ggml_tensor * mata_audio_events::rows(ggml_context * ctx, ggml_tensor * features) const {
-    const int64_t n_rows = (features->ne[0] + ROW_FRAMES - 1) / ROW_FRAMES;
+    const int64_t n_frames  = features->ne[0];
+    const int64_t n_patches = 1 + (std::max<int64_t>(n_frames - PATCH, 0) + STEP - 1) / STEP;
 
-    // the last row is filled up with silence, which is 0.0 before the logarithm's offset; the padding of a convolution
-    // is 0.0 after it
+    // the last patch is filled up with silence, which is 0.0 before the logarithm's offset; the padding of a
+    // convolution is 0.0 after it
     ggml_tensor * cur = ggml_cont(ctx, ggml_transpose(ctx, features)); // [bands, frames]
-    cur = ggml_pad(ctx, cur, 0, (int) (n_rows * ROW_FRAMES - features->ne[0]), 0, 0);
+    cur = ggml_pad(ctx, cur, 0, (int) ((n_patches + 1) * STEP - n_frames), 0, 0);
     cur = ggml_scale_bias(ctx, cur, 1.0f, std::log(0.001f));
+
+    // a patch is half of the one before and as much of its own
+    auto halves = [&](size_t begin) {
+        return ggml_view_3d(ctx, cur, cur->ne[0], STEP, n_patches, cur->nb[1], STEP * cur->nb[1], begin * cur->nb[1]);
+    };
+    cur = ggml_concat(ctx, halves(0), halves(STEP), 1);
+    cur = ggml_reshape_4d(ctx, cur, cur->ne[0], PATCH, 1, n_patches);
     cur = ggml_pad(ctx, cur, 1, 1, 0, 0);
 
-    cur = ggml_im2col(ctx, ggml_reshape_4d(ctx, conv_w, 3, 3, 1, conv_w->ne[1]), cur, 2, 2, 0, 0, 1, 1, true, GGML_TYPE_F32);
-    int64_t n_bands  = cur->ne[1];
-    int64_t n_frames = cur->ne[2];
-    cur = ggml_mul_mat(ctx, conv_w, ggml_reshape_2d(ctx, cur, 9, n_bands * n_frames));
+    cur = ggml_im2col(ctx, ggml_reshape_4d(ctx, conv_w, 3, 3, 1, conv_w->ne[1]), cur, 2, 2, 0, 0, 1, 1, true,
+                      GGML_TYPE_F32);
+    int64_t bands  = cur->ne[1];
+    int64_t frames = cur->ne[2];
+    cur = ggml_mul_mat(ctx, conv_w, ggml_reshape_2d(ctx, cur, 9, bands * frames * n_patches));
     cur = activate(ctx, cur, conv_b);
 
     for (size_t i = 0; i < layers.size(); i++) {
         const layer & l = layers[i];
-        cur = depthwise(ctx, ggml_reshape_3d(ctx, cur, cur->ne[0], n_bands, n_frames), l.dw_w, STRIDES[i]);
-        n_bands  = cur->ne[1];
-        n_frames = cur->ne[2];
+        cur = depthwise(ctx, ggml_reshape_4d(ctx, cur, cur->ne[0], bands, frames, n_patches), l.dw_w, STRIDES[i]);
+        bands  = cur->ne[1];
+        frames = cur->ne[2];
         cur = activate(ctx, cur, l.dw_b);
-        cur = ggml_mul_mat(ctx, l.pw_w, ggml_reshape_2d(ctx, cur, cur->ne[0], n_bands * n_frames));
+        cur = ggml_mul_mat(ctx, l.pw_w, ggml_reshape_2d(ctx, cur, cur->ne[0], bands * frames * n_patches));
         cur = activate(ctx, cur, l.pw_b);
     }
 
-    // the mean of the two bands that are left
-    const int64_t n    = cur->ne[0];
-    ggml_tensor * low  = ggml_view_2d(ctx, cur, n, n_rows, 2 * cur->nb[1], 0);
-    ggml_tensor * high = ggml_view_2d(ctx, cur, n, n_rows, 2 * cur->nb[1], cur->nb[1]);
-    return ggml_scale(ctx, ggml_add(ctx, low, high), 0.5f);
+    const int64_t n = cur->ne[0];
+    cur = ggml_reshape_3d(ctx, cur, n, bands * frames, n_patches);
+    cur = ggml_mean(ctx, ggml_cont(ctx, ggml_permute(ctx, cur, 1, 0, 2, 3)));
+    return ggml_reshape_2d(ctx, cur, n, n_patches);
 }
 
 ggml_tensor * mata_audio_events::middle(ggml_context * ctx, ggml_tensor * rows) const {
@@ -125,19 +134,27 @@ ggml_tensor * mata_audio_events::names(ggml_context * ctx, ggml_tensor * rows) c
     return ggml_mul_mat(ctx, names_w, ggml_sigmoid(ctx, scores));
 }
 
-// In steps of as many frames as divide both a token and a row, a token's middle is a stride and an offset.
+// Counted in what divides both a token's frames and a step, a token's place is an offset and a stride.
 ggml_tensor * mata_audio_events::at_tokens(ggml_context * ctx, ggml_tensor * x, int64_t n_tokens, int64_t stack) {
-    const int64_t step   = std::gcd<int64_t>(2 * stack, ROW_FRAMES);
-    const int64_t copies = ROW_FRAMES / step;
-    const int64_t stride = 2 * stack / step;
-    const int64_t offset = stack / step;
-    const int64_t behind = (n_tokens - 1) * stride + offset + 1 - x->ne[1] * copies;
+    const int64_t unit   = std::gcd<int64_t>(2 * stack, STEP);
+    const int64_t copies = STEP / unit;
+    const int64_t stride = 2 * stack / unit;
 
-    ggml_tensor * cur = ggml_repeat_4d(ctx, ggml_reshape_3d(ctx, x, x->ne[0], 1, x->ne[1]), x->ne[0], copies, x->ne[1], 1);
-    cur = ggml_reshape_2d(ctx, cur, x->ne[0], copies * x->ne[1]);
+    // so many units before the first row and behind the last one are needed
+    const int64_t before = std::max<int64_t>(0, (STEP / 2 - stack + unit - 1) / unit);
+    const int64_t offset = before > 0 ? 0 : (stack - STEP / 2) / unit;
+    const int64_t behind = (n_tokens - 1) * stride + offset + 1 - before - copies * x->ne[1];
+
+    auto repeat = [&](int64_t row, int64_t n) {
+        return ggml_repeat_4d(ctx, ggml_view_2d(ctx, x, x->ne[0], 1, x->nb[1], row * x->nb[1]), x->ne[0], n, 1, 1);
+    };
+    ggml_tensor * cur = ggml_reshape_3d(ctx, x, x->ne[0], 1, x->ne[1]);
+    cur = ggml_reshape_2d(ctx, ggml_repeat_4d(ctx, cur, x->ne[0], copies, x->ne[1], 1), x->ne[0], copies * x->ne[1]);
+    if (before > 0) {
+        cur = ggml_concat(ctx, repeat(0, before), cur, 1);
+    }
     if (behind > 0) {
-        ggml_tensor * last = ggml_view_2d(ctx, x, x->ne[0], 1, x->nb[1], (x->ne[1] - 1) * x->nb[1]);
-        cur = ggml_concat(ctx, cur, ggml_repeat_4d(ctx, last, x->ne[0], behind, 1, 1), 1);
+        cur = ggml_concat(ctx, cur, repeat(x->ne[1] - 1, behind), 1);
     }
     return ggml_view_2d(ctx, cur, cur->ne[0], n_tokens, stride * cur->nb[1], offset * cur->nb[1]);
 }

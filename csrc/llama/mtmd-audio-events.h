@@ -16,10 +16,11 @@
 //
 // Features: 64 rows behind Whisper's in the audio chunk. Frame t holds samples 160 t .. 160 t + 399 (zeros behind the
 // clip) by a periodic Hann window, transformed with 512 points; mel magnitudes m by HTK's scale, 125 to 7500 Hz;
-// log(m + 0.001) - log(0.001), so that silence is 0.0, and so are frames that fill up a chunk or a row.
+// log(m + 0.001) - log(0.001), so that silence is 0.0, and so are frames that fill up a chunk or a patch.
 //
-// N = ceil(n_frames / 32) rows of 0.32 s; token t of stack factor S has its middle in
-//   r(t) = min((2 S t + S) / 32, N - 1)
+// The network hears patches of 96 frames, each alone, one every 48 frames: N = 1 + ceil(max(0, n_frames - 96) / 48)
+// rows. Token t of stack factor S takes the row of the patch whose middle is nearest to its own,
+//   r(t) = (2 S t + S - 24) / 48, at least 0 and at most N - 1,
 // and the projector becomes
 //   h   = mm.a.mlp.1 rms_norm(stack) + mm.a.events.mlp rms_norm(rows)[r(t)]
 //   out = mm.a.mlp.2 rms_norm(swiglu(h)) + mm.a.events.names sigmoid(head rows + bias)[r(t)]

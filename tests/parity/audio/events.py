@@ -21,7 +21,8 @@ CHANNELS = (8, 12, 16, 9, 24, 16, 32, 17, 20, 24, 12, 16, 32, 24)
 CHANNELS_IN_BLOCKS = (32,) * 14
 """Quantized weights come in blocks of 32."""
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
-N_CLASSES, BANDS, WINDOW, HOP, ROW = 5, 64, 400, 160, 32
+N_CLASSES, BANDS, WINDOW, HOP = 5, 64, 400, 160
+PATCH, STEP = 96, 48  # frames in what makes a row, and from one to the next
 BLOCK = 3000  # frames of 30 s, which the encoder takes at once
 
 Array = NDArray[np.floating]
@@ -112,28 +113,30 @@ def features(samples: NDArray[np.float32]) -> Array:
     return np.log((np.abs(np.fft.rfft(frames, 512)) @ filters.T + 0.001) / 0.001)
 
 
-def patches(x: Array, stride: int) -> Iterator[tuple[int, int, Array]]:
-    """(frame, band, what that tap of a 3 x 3 convolution sees) of x [frames, bands, channels], as TensorFlow pads."""
-    before = (0, 1) if stride == 2 else (1, 1)
-    x = np.pad(x, (before, before, (0, 0)))
-    n, m = (size - 2 for size in x.shape[:2])
+def taps(x: Array, stride: int) -> Iterator[tuple[int, int, Array]]:
+    """(frame, band, what that tap of a 3 x 3 convolution sees) of x [N, frames, bands, C], padded as in TensorFlow."""
+    pad = (0, 1) if stride == 2 else (1, 1)
+    x = np.pad(x, ((0, 0), pad, pad, (0, 0)))
+    n, m = (size - 2 for size in x.shape[1:3])
     for frame in range(3):
         for band in range(3):
-            yield frame, band, x[frame : frame + n : stride, band : band + m : stride]
+            yield frame, band, x[:, frame : frame + n : stride, band : band + m : stride]
 
 
 def rows(tensors: Tensors, heard: Array) -> Array:
-    """features [frames, 64] -> [ceil(frames / 32), channels]"""
-    x = np.pad(heard, ((0, -len(heard) % ROW), (0, 0)))[:, :, None] + np.log(0.001)
+    """features [frames, 64] -> [patches, channels]"""
+    starts = range(0, max(1, len(heard) - PATCH + STEP), STEP)
+    heard = np.pad(heard, ((0, starts[-1] + PATCH - len(heard)), (0, 0)))
+    x = np.array([heard[start : start + PATCH] for start in starts])[..., None] + np.log(0.001)
     kernel = tensors["a.events.conv.weight"].reshape(-1, 3, 3)
-    x = sum(part * kernel[:, frame, band] for frame, band, part in patches(x, 2)) + tensors["a.events.conv.bias"]
+    x = sum(part * kernel[:, frame, band] for frame, band, part in taps(x, 2)) + tensors["a.events.conv.bias"]
     x = np.maximum(x, 0)
     for i, stride in enumerate(STRIDES, 1):
         kernel = tensors[f"a.events.dw.{i}.weight"]
-        x = sum(part * kernel[frame, band] for frame, band, part in patches(x, stride))
+        x = sum(part * kernel[frame, band] for frame, band, part in taps(x, stride))
         x = np.maximum(x + tensors[f"a.events.dw.{i}.bias"], 0)
         x = np.maximum(x @ tensors[f"a.events.pw.{i}.weight"].T + tensors[f"a.events.pw.{i}.bias"], 0)
-    return x.mean(1)
+    return x.mean((1, 2))
 
 
 def normed(x: Array, weight: Array) -> Array:
@@ -160,7 +163,9 @@ def embeddings(tensors: Tensors, samples: NDArray[np.float32], stack: int) -> Ar
         scores = events @ tensors["a.events.head.weight"].T + tensors["a.events.head.bias"]
         middle = normed(events, tensors["mm.a.events.norm.weight"]) @ tensors["mm.a.events.mlp.weight"].T
         names = 1 / (1 + np.exp(-scores)) @ tensors["mm.a.events.names.weight"].T
-        row_of = [min((2 * stack * t + stack) // ROW, len(events) - 1) for t in range(n_tokens)]
+        middles = STEP * np.arange(len(events)) + PATCH // 2
+        # of two that are as near, the later one
+        row_of = [len(events) - 1 - abs(middles - (2 * t + 1) * stack)[::-1].argmin() for t in range(n_tokens)]
 
         value, gate = np.split(x + middle[row_of], 2, axis=1)
         x = normed(gate / (1 + np.exp(-gate)) * value, tensors["mm.a.norm_mid.weight"])
