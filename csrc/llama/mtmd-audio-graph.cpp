@@ -3,36 +3,15 @@
 
 #include "mtmd-audio-rules.h"
 
+#include "mtmd-audio-check.h"
+#include "mtmd-audio-events.h"
+
 #include <algorithm>
-#include <stdexcept>
-#include <string>
 #include <utility>
 
+using namespace mata_audio;
+
 namespace {
-
-// A wrong file must not get as far as an assertion.
-void require(bool ok, const char * what) {
-    if (!ok) {
-        throw std::runtime_error(std::string("audio projector: ") + what + " is missing or has a wrong shape or type");
-    }
-}
-
-bool is_float(const ggml_tensor * w) {
-    return w && (w->type == GGML_TYPE_F32 || w->type == GGML_TYPE_F16 || w->type == GGML_TYPE_BF16);
-}
-
-bool is_matrix(const ggml_tensor * w, int64_t n_in, int64_t n_out) {
-    return w && w->ne[0] == n_in && w->ne[1] == n_out && ggml_nelements(w) == n_in * n_out &&
-           (is_float(w) || ggml_is_quantized(w->type));
-}
-
-bool is_vector(const ggml_tensor * b, int64_t n) {
-    return b && ggml_nelements(b) == n && b->type == GGML_TYPE_F32;
-}
-
-bool is_vector_or_null(const ggml_tensor * b, int64_t n) {
-    return !b || is_vector(b, n);
-}
 
 struct audio_graph : clip_graph {
     const mata_audio_shape shape;
@@ -58,7 +37,7 @@ struct audio_graph : clip_graph {
     ggml_tensor * attention(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, int il) const;
     ggml_tensor * layers(ggml_tensor * x) const;
     ggml_tensor * average_pairs(ggml_tensor * x) const;
-    ggml_tensor * project(ggml_tensor * x);
+    ggml_tensor * project(ggml_tensor * x, ggml_tensor * events);
 
     ggml_cgraph * build() override;
 };
@@ -66,7 +45,7 @@ struct audio_graph : clip_graph {
 void audio_graph::check() const {
     const int64_t n_mel = hparams.n_mel_bins;
     require(n_embd > 0 && n_head > 0 && n_head == n_head_kv && n_embd == n_head * d_head, "an attention head");
-    require(img.ny() == n_mel, "the number of mel bins");
+    require(img.ny() == n_mel + hparams.audio_event_bands, "the number of mel bins");
 
     int64_t n_pos = 1500;
     if (shape.rule == MATA_AUDIO_QWEN3_OMNI) {
@@ -120,6 +99,9 @@ void audio_graph::check() const {
     if (shape.rule == MATA_AUDIO_ULTRAVOX) {
         require(n_mid % 2 == 0 && is_matrix(model.mm_2_w, n_mid / 2, model.mm_2_w->ne[1]) &&
                 is_vector(model.mm_norm_pre_w, n_in) && is_vector(model.mm_norm_mid_w, n_mid / 2), "the projection");
+        if (model.audio_events) {
+            model.audio_events->check(n_mid, model.mm_2_w->ne[1]);
+        }
     } else {
         require(is_matrix(model.mm_2_w, n_mid, model.mm_2_w->ne[1]) && is_vector_or_null(model.mm_1_b, n_mid) &&
                 is_vector_or_null(model.mm_2_b, model.mm_2_w->ne[1]), "the projection");
@@ -235,8 +217,13 @@ ggml_tensor * audio_graph::average_pairs(ggml_tensor * x) const {
     return ggml_scale(ctx0, ggml_add(ctx0, even, odd), 0.5f);
 }
 
-// [n_embd, n_rows] -> [n_embd of the language model, n_tokens]
-ggml_tensor * audio_graph::project(ggml_tensor * x) {
+// [n_embd, n_rows], the event network's rows or null -> [n_embd of the language model, n_tokens]
+ggml_tensor * audio_graph::project(ggml_tensor * x, ggml_tensor * events) {
+    auto at_tokens = [&](ggml_tensor * rows, const char * name) {
+        rows = mata_audio_events::at_tokens(ctx0, rows, shape.n_tokens(), shape.stack);
+        cb(rows, name, -1);
+        return rows;
+    };
     switch (shape.rule) {
         case MATA_AUDIO_QWEN2:
         case MATA_AUDIO_QWEN25_OMNI:
@@ -244,9 +231,14 @@ ggml_tensor * audio_graph::project(ggml_tensor * x) {
         case MATA_AUDIO_ULTRAVOX:
             x = build_stack(x, shape.stack, n_embd);
             x = build_norm(x, model.mm_norm_pre_w, nullptr, NORM_TYPE_RMS, 1e-6f, -1);
-            x = ggml_swiglu_swapped(ctx0, build_mm(model.mm_1_w, x)); // silu on the second half
+            x = build_mm(model.mm_1_w, x);
+            if (events) {
+                x = ggml_add(ctx0, x, at_tokens(model.audio_events->middle(ctx0, events), "events_middle"));
+            }
+            x = ggml_swiglu_swapped(ctx0, x); // silu on the second half
             x = build_norm(x, model.mm_norm_mid_w, nullptr, NORM_TYPE_RMS, 1e-6f, -1);
-            return build_mm(model.mm_2_w, x);
+            x = build_mm(model.mm_2_w, x);
+            return events ? ggml_add(ctx0, x, at_tokens(model.audio_events->names(ctx0, events), "events_names")) : x;
         case MATA_AUDIO_VOXTRAL:
             x = build_stack(x, shape.stack, n_embd);
             break;
@@ -257,7 +249,15 @@ ggml_tensor * audio_graph::project(ggml_tensor * x) {
 }
 
 ggml_cgraph * audio_graph::build() {
-    ggml_tensor * inp   = build_inp_raw(1); // [n_frames, n_mel]
+    ggml_tensor * inp    = build_inp_raw(1); // [n_frames, n_mel], and the event network's bands behind them
+    ggml_tensor * events = nullptr;
+    if (model.audio_events) {
+        const int64_t n_mel = hparams.n_mel_bins;
+        events = ggml_view_2d(ctx0, inp, inp->ne[0], hparams.audio_event_bands, inp->nb[1], n_mel * inp->nb[1]);
+        events = model.audio_events->rows(ctx0, events);
+        cb(events, "events_rows", -1);
+        inp = ggml_view_2d(ctx0, inp, inp->ne[0], n_mel, inp->nb[1], 0);
+    }
     const bool    qwen3 = shape.rule == MATA_AUDIO_QWEN3_OMNI;
     auto          front = [&](ggml_tensor * mel) { return qwen3 ? front_qwen3(mel) : front_whisper(mel); };
 
@@ -285,7 +285,7 @@ ggml_cgraph * audio_graph::build() {
         cur = build_norm(cur, model.post_ln_w, model.post_ln_b, NORM_TYPE_NORMAL, eps, -1);
     }
     cb(cur, "after_transformer", -1);
-    cur = project(cur);
+    cur = project(cur, events);
     cb(cur, "projected", -1);
     ggml_build_forward_expand(gf, cur);
     return gf;

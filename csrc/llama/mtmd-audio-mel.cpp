@@ -3,16 +3,19 @@
 
 #include "mtmd-audio-rules.h"
 
+#include "mtmd-audio-events.h"
+#include "mtmd-audio-spectrogram.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <thread>
+#include <optional>
 #include <vector>
+
+using namespace mata_audio;
 
 namespace {
 
-constexpr int    WINDOW = 400;
-constexpr int    HOP    = 160;
 constexpr int    BINS   = WINDOW / 2 + 1;
 constexpr double FLOOR  = 1e-10;
 constexpr float  SILENT = -10.0f; // log10 of the floor
@@ -71,48 +74,13 @@ class power_spectrum {
     }
 };
 
-// log-mel values [n_mel][n_frames]
-struct spectrogram {
-    int64_t            n_mel    = 0;
-    int64_t            n_frames = 0;
-    std::vector<float> data;
-
-    // Whisper's scaling, by the largest value in here
-    void normalize() {
-        const float top = *std::max_element(data.begin(), data.end()) - 8.0f;
-        for (float & v : data) {
-            v = (std::max(v, top) + 4.0f) / 4.0f;
-        }
-    }
-
-    // Frames [begin, begin + n) in an audio chunk of n_len frames, n_valid of which count as audio; the rest is 0.0.
-    mtmd_audio_mel cut(int64_t begin, int64_t n, int64_t n_len, int64_t n_valid) const {
-        mtmd_audio_mel out;
-        out.n_mel     = n_mel;
-        out.n_len     = n_len;
-        out.n_len_org = n_valid;
-        out.n_valid   = n_valid;
-        out.data.assign((size_t) (n_mel * n_len), 0.0f);
-        n = std::min({ n, n_len, n_frames - begin });
-        for (int64_t m = 0; m < n_mel; m++) {
-            const float * from = data.data() + m * n_frames + begin;
-            std::copy(from, from + n, out.data.data() + m * n_len);
-        }
-        return out;
-    }
-};
-
-// One triangle of the filter bank: weights for the bins from `first` on.
-struct mel_filter {
-    int                 first;
-    std::vector<double> weights;
-};
-
 class preprocessor : public mtmd_audio_preprocessor {
     const mata_audio_rule   rule;
     const int               stack;
     power_spectrum          power;
     std::vector<mel_filter> filters;
+
+    std::optional<mata_event_features> events;
 
     // The first n_frames frames of a signal: n samples, zeros up to n_total, mirrored at both ends.
     // The first frame is centred on the first sample.
@@ -131,7 +99,7 @@ class preprocessor : public mtmd_audio_preprocessor {
         out.n_frames = n_frames;
         out.data.assign((size_t) (out.n_mel * n_frames), SILENT);
 
-        auto work = [&](int64_t begin, int64_t end) {
+        for_frames(n_frames, [&](int64_t begin, int64_t end) {
             double frame[WINDOW], bins[BINS];
             for (int64_t t = begin; t < end; t++) {
                 const float * x      = signal.data() + t * HOP;
@@ -145,24 +113,10 @@ class preprocessor : public mtmd_audio_preprocessor {
                 }
                 power(frame, bins);
                 for (int64_t m = 0; m < out.n_mel; m++) {
-                    const mel_filter & filter = filters[m];
-                    double             sum    = 0;
-                    for (size_t k = 0; k < filter.weights.size(); k++) {
-                        sum += filter.weights[k] * bins[filter.first + k];
-                    }
-                    out.data[m * n_frames + t] = (float) std::log10(std::max(sum, FLOOR));
+                    out.data[m * n_frames + t] = (float) std::log10(std::max(filters[m](bins), FLOOR));
                 }
             }
-        };
-        const int64_t            n_threads = std::min<int64_t>({ 4, std::max(1u, std::thread::hardware_concurrency()), n_frames / 200 + 1 });
-        std::vector<std::thread> threads;
-        for (int64_t i = 1; i < n_threads; i++) {
-            threads.emplace_back(work, n_frames * i / n_threads, n_frames * (i + 1) / n_threads);
-        }
-        work(0, n_frames / n_threads);
-        for (auto & thread : threads) {
-            thread.join();
-        }
+        });
         return out;
     }
 
@@ -205,6 +159,9 @@ class preprocessor : public mtmd_audio_preprocessor {
         const int64_t n_valid = std::max<int64_t>(2, frames_up(n));
         spectrogram   mel     = log_mel(samples, n, n_valid * HOP, n_valid);
         mel.normalize();
+        if (events) {
+            mel.append((*events)(samples, n, n_valid));
+        }
         for (int64_t begin = 0; begin < n_valid; begin += MATA_AUDIO_WINDOW_FRAMES) {
             const int64_t n_frames = std::min<int64_t>(n_valid - begin, MATA_AUDIO_WINDOW_FRAMES);
             int64_t       n_len    = n_frames;
@@ -238,15 +195,10 @@ class preprocessor : public mtmd_audio_preprocessor {
         bank.fill_mel_filterbank_matrix(hparams.n_mel_bins, WINDOW, 16000);
         filters.clear();
         for (int64_t m = 0; m < hparams.n_mel_bins; m++) {
-            const float * row   = bank.filters.data.data() + m * BINS;
-            int           first = 0, end = BINS;
-            while (first < end && row[first] == 0.0f) {
-                first++;
-            }
-            while (end > first && row[end - 1] == 0.0f) {
-                end--;
-            }
-            filters.push_back({ first, std::vector<double>(row + first, row + end) });
+            filters.emplace_back(bank.filters.data.data() + m * BINS, BINS);
+        }
+        if (hparams.audio_event_bands > 0) {
+            events.emplace();
         }
     }
 

@@ -3,6 +3,7 @@
 //   mtmd-audio-rules.cpp   which model follows which rule, token counts, limits
 //   mtmd-audio-mel.cpp     samples -> log-mel frames, cut into what the encoder takes at once
 //   mtmd-audio-graph.cpp   frames -> embeddings
+//   mtmd-audio-events.h    a second network that an Ultravox projector may hold, its tensors and features
 //
 // libmtmd's files only get call sites (the patches here). n samples at 16 kHz, L mel frames of 10 ms,
 // r = (L-1)/2+1 encoder rows (L frames through a convolution of stride 2); divisions round down.
@@ -22,6 +23,7 @@
 //       L = ceil(n/160), at least 2; mirrored at both ends, no padding; rows stacked by 8 (in general by the GGUF's
 //       stack factor), the last stack filled up with zeros. Longer than 30 s: blocks of 3000 frames; a block after the
 //       first is filled up with 0.0 frames, which are no keys, but which are rows of its last stack.
+//       With an event network (no part of the reference), 64 rows of its features lie behind those of Whisper.
 //   Voxtral
 //       Padded to a multiple of 30 s, which the model hears: 1500 rows of each 30 s, stacked by 4, no pooling.
 //

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -252,16 +252,29 @@ def text_tensors(arch: str, n_vocab: int = len(TOKENS)) -> Iterator[tuple[str, A
             yield f"{block}{TEXT_NAMES[module]}.{kind}", x
 
 
-def _write(writer: gguf.GGUFWriter, tensors: Iterator[tuple[str, NDArray]]) -> None:
+Types = Mapping[str, gguf.GGMLQuantizationType]
+
+
+def _write(writer: gguf.GGUFWriter, tensors: Iterable[tuple[str, NDArray]], types: Types | None = None) -> None:
+    """types: of the tensors that are quantized."""
     for name, x in tensors:
-        writer.add_tensor(name, np.ascontiguousarray(x))
+        writer.add_tensor(name, np.ascontiguousarray(x), raw_dtype=(types or {}).get(name))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def write_mmproj(arch: str, path: Path) -> Path:
+def write_mmproj(
+    arch: str,
+    path: Path,
+    *,
+    tensors: Iterable[tuple[str, NDArray]] | None = None,
+    types: Types | None = None,
+    stack: int = 0,
+    more: Callable[[gguf.GGUFWriter], None] = lambda _: None,
+) -> Path:
+    """tensors and stack: instead of the architecture's own; more writes further keys."""
     about = ARCHS[arch]
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_type("mmproj")
@@ -275,8 +288,9 @@ def write_mmproj(arch: str, path: Path) -> Path:
         writer.add_uint32(f"clip.audio.{name}", value)
     writer.add_float32("clip.audio.attention.layer_norm_epsilon", 1e-5)
     if about.stack:
-        writer.add_uint32("clip.audio.projector.stack_factor", about.stack)
-    _write(writer, audio_tensors(arch))
+        writer.add_uint32("clip.audio.projector.stack_factor", stack or about.stack)
+    more(writer)
+    _write(writer, audio_tensors(arch) if tensors is None else tensors, types)
     return path
 
 

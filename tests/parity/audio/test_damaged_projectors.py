@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from parity.audio import models
+from parity.audio import events, models
 
 DAMAGE: dict[str, Callable[[NDArray], NDArray | None]] = {
     "missing": lambda x: None,
@@ -45,3 +46,49 @@ def test_damaged_projector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch
         with pytest.raises(ModelError):
             _core.Engine(str(text), str(projector), n_ctx=256, n_threads=1).close()
             pytest.fail(f"{broken} ({damage}) was loaded")
+
+
+EVENT_DAMAGE = {**DAMAGE, "halves": lambda x: x.astype(np.float16)}
+
+
+def taken_in_halves(name: str) -> bool:
+    return name.endswith("weight") and not any(part in name for part in (".conv.", ".dw.", ".norm."))
+
+
+def refused(text: Path, projector: Path, broken: str) -> str:
+    """What is said about a projector that must not be loaded."""
+    from mata_cpp import _core
+    from mata_cpp.errors import ModelError
+
+    with pytest.raises(ModelError) as error:
+        _core.Engine(str(text), str(projector), n_ctx=256, n_threads=1).close()
+        pytest.fail(f"{broken} was loaded")
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("damage", EVENT_DAMAGE)
+def test_damaged_event_network(tmp_path: Path, damage: str) -> None:
+    text = models.write_text("ultravox", tmp_path / "text.gguf")
+    sound = events.projector_tensors(models.ULTRAVOX_STACK) | events.event_tensors()
+    for broken, x in sound.items():
+        if "events" not in broken or re.search(r"\.([3-9]|1[0-2])\.", broken):  # of the layers, three
+            continue
+        if damage == "halves" and taken_in_halves(broken):
+            continue
+        tensors = dict(sound)
+        made = EVENT_DAMAGE[damage](x)
+        if made is None:
+            del tensors[broken]
+        else:
+            tensors[broken] = made
+        refused(text, events.write(tmp_path / "mmproj.gguf", tensors), f"{broken} ({damage})")
+
+
+@pytest.mark.parametrize("name", ["vggish", "YAMNet", 1])
+def test_unknown_event_network(tmp_path: Path, name: str | int) -> None:
+    tensors = events.projector_tensors(models.ULTRAVOX_STACK) | events.event_tensors()
+    text = models.write_text("ultravox", tmp_path / "text.gguf")
+    message = refused(text, events.write(tmp_path / "mmproj.gguf", tensors, name=name), f"network {name!r}")
+    assert "mata.audio.events" in message
