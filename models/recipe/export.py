@@ -96,7 +96,8 @@ def events(writer: gguf.GGUFWriter, network: yamnet.Yamnet, state: dict, kind: T
             number += 1
             name, weight, stored = f"dw.{number}", weight[:, 0].permute(1, 2, 0), Type.F32
         else:
-            name, weight, stored = f"pw.{number}", weight[:, :, 0, 0], kind
+            # small ones whose rounding all that follows would hear
+            name, weight, stored = f"pw.{number}", weight[:, :, 0, 0], kind if number > 6 else Type.F16
         add(writer, f"a.events.{name}.weight", weight, stored)
         add(writer, f"a.events.{name}.bias", bias, Type.F32)
     # blocks of 32: classes that are never there fill up the last one

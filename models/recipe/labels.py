@@ -21,15 +21,33 @@ KINDS = (
 )
 
 KIND_WORDS = {
-    "animal": ("animal", "an animal", "an animal or a bird"),
-    "person": ("person", "a person, but not speech", "a human sound"),
-    "speech": ("speech", "someone speaking", "a voice saying words"),
-    "music": ("music", "a piece of music", "several instruments playing"),
-    "musical instrument": ("musical instrument", "a musical instrument", "one instrument"),
-    "machine or tool": ("machine or tool", "a machine or a tool", "a tool or a machine at work"),
-    "vehicle": ("vehicle", "a vehicle", "a means of transport"),
-    "water and weather": ("water and weather", "water or weather", "nature: water, wind or weather"),
-    "household": ("household", "a household sound", "something in a house"),
+    "animal": ("animal", "an animal", "an animal or a bird", "animals", "animal sound"),
+    "person": ("person", "a person, but not speech", "a human sound", "human", "human, not speech"),
+    "speech": ("speech", "someone speaking", "a voice saying words", "spoken words", "human speech"),
+    "music": ("music", "a piece of music", "several instruments playing", "a song or a tune", "recorded music"),
+    "musical instrument": (
+        "musical instrument",
+        "a musical instrument",
+        "one instrument",
+        "instrument",
+        "a single instrument",
+    ),
+    "machine or tool": (
+        "machine or tool",
+        "a machine or a tool",
+        "a tool or a machine at work",
+        "machine",
+        "mechanical sound",
+    ),
+    "vehicle": ("vehicle", "a vehicle", "a means of transport", "transport", "vehicles and traffic"),
+    "water and weather": (
+        "water and weather",
+        "water or weather",
+        "nature: water, wind or weather",
+        "nature",
+        "natural sound",
+    ),
+    "household": ("household", "a household sound", "something in a house", "home", "domestic sound"),
 }
 
 # label: (kind, other wordings)

@@ -406,7 +406,7 @@ def _thing(label: str, rng: random.Random) -> str:
 
 
 def _kind_options(kind: str, others: Sequence[str], rng: random.Random) -> tuple[str, list[str]]:
-    style = rng.choice((0, 0, 0, 1, 2))
+    style = rng.choice((0, 0, 0, 0, 1, 2, 3, 4))
     return KIND_WORDS[kind][style], [KIND_WORDS[name][style] for name in others]
 
 

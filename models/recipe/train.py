@@ -39,15 +39,15 @@ BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
 HIDDEN, RANK, ALPHA = 512, 32, 32.0
 SHARES = {
-    "sound": 0.60,
-    "digit": 0.05,
+    "sound": 0.55,
+    "digit": 0.06,
     "foreign": 0.05,
-    "text": 0.06,
-    "count": 0.07,
-    "first": 0.10,
-    "pitch": 0.03,
-    "loudness": 0.02,
-    "tempo": 0.02,
+    "text": 0.05,
+    "count": 0.10,
+    "first": 0.09,
+    "pitch": 0.04,
+    "loudness": 0.03,
+    "tempo": 0.03,
 }
 """Of the clips in stage 2."""
 Rates = tuple[float, float, float]
