@@ -42,8 +42,12 @@ def projector(path: Path, work: Path, trained: dict, kind: Type) -> None:
     out = state["second.weight"].shape[0]
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_type("mmproj")
-    writer.add_string("general.name", "mata-cpp tiny: whisper-tiny.en and a projector for SmolLM2-135M-Instruct")
-    writer.add_string("general.license", "MIT (encoder: OpenAI)")
+    writer.add_string(
+        "general.name", "mata-cpp tiny: whisper-tiny.en, YAMNet and a projector for SmolLM2-135M-Instruct"
+    )
+    writer.add_string(
+        "general.license", "MIT AND Apache-2.0 (whisper: MIT, OpenAI; YAMNet: Apache-2.0, The TensorFlow Authors)"
+    )
     writer.add_file_type(7 if kind == Type.Q8_0 else 1)
     writer.add_bool("clip.has_audio_encoder", True)
     writer.add_string("clip.projector_type", "ultravox")

@@ -251,7 +251,7 @@ class Plan:
 
     def __init__(self, items: list[tuple[Store, Clip]], uses: tuple[str, ...]) -> None:
         self._where = {id(clip): store for store, clip in items}
-        self.clips = [clip for _, clip in items if clip.use in uses]
+        self.clips = [clip for _, clip in items if clip.use in uses and clip.source not in sources.DOUBLES]
         self.pool: dict[str, list[Clip]] = collections.defaultdict(list)
         for clip in self.clips:
             if "sound" in clip.what:

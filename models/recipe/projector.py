@@ -62,7 +62,7 @@ class Projector(nn.Module):
         real = torch.arange(x.shape[1])[None] < (-(-lengths // STACK))[:, None]
         nearest = nearest[:, : x.shape[1]]
         seen = self.events(F.dropout(self.events_norm(rows), 2 * drop))
-        said = torch.sigmoid(rows.float() @ self.classes + self.classes_bias) @ self.names * self.gain
+        said = torch.sigmoid(rows @ self.classes + self.classes_bias) @ self.names * self.gain
         one, two = (self.first(self.pre(F.dropout(x, drop))) + seen[nearest]).chunk(2, -1)
         return self.second(self.mid(one * F.silu(two))) + said[nearest], real
 

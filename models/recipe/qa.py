@@ -277,8 +277,10 @@ VAGUE = frozenset(
     + ("sound effect", "reverberation", "echo", "distortion", "throbbing", "vibration", "television", "radio")
     + ("pulse", "heart murmur", "sidetone", "mains hum", "hum", "cacophony", "single-lens reflex camera")
     + ("loudspeaker", "white noise", "pink noise", "static", "specific impact sounds", "generic impact sounds")
+    + ("rattle", "whimper", "jingle", "run", "roll", "hands", "fill (with liquid)", "tapping", "tap", "human sounds")
+    + ("light engine (high frequency)", "medium engine (mid frequency)", "heavy engine (low frequency)", "stir")
 )
-"""Classes of AudioSet that nobody would answer."""
+"""Classes of AudioSet that nobody would answer, or whose names mean two things."""
 
 
 def plain_names(name: str) -> tuple[str, ...]:
@@ -286,7 +288,7 @@ def plain_names(name: str) -> tuple[str, ...]:
     name = name.lower()
     if name in VAGUE:
         return ()
-    parts = re.sub(r" *\(.*?\)", "", name).split(", ")
+    parts = re.sub(r" *\(.*?\)", "", name).replace(", and ", ", ").split(", ")
     return tuple(part.strip() for part in parts if part.strip() not in ("", "etc."))
 
 
@@ -333,7 +335,8 @@ def distractors(label: str, n: int, rng: random.Random, often: Mapping[str, floa
 
 
 MASS = frozenset(
-    ("music", "speech", "rain", "applause", "cattle", "laughter", "traffic", "machinery", "wind", "thunder", "fire")
+    ("jazz", "water", "percussion", "mice", "livestock", "pets", "wildlife", "crying", "sobbing", "surf")
+    + ("music", "speech", "rain", "applause", "cattle", "laughter", "traffic", "machinery", "wind", "thunder", "fire")
     + ("money", "paper", "birdsong", "rainfall", "road")
 )
 
@@ -341,7 +344,8 @@ MASS = frozenset(
 def article(name: str) -> str:
     """The name as "Is there ...?" has it."""
     first = name.split()[0]
-    if first in ("a", "an", "the", "someone", "people") or first in MASS or name.endswith(("s", "ing")):
+    last = name.split()[-1]
+    if first in ("a", "an", "the", "someone", "people") or {first, last} & MASS or name.endswith(("ing", "s")):
         return name
     return ("an " if name[0] in "aeiou" else "a ") + name
 
@@ -351,11 +355,11 @@ def _there(name: str, rng: random.Random) -> str:
 
 
 def sound(label: str, rng: random.Random, often: Mapping[str, float], found: Drawn | None = None) -> QA:
+    if found is not None and rng.random() < 0.15:
+        return found_by(found, rng.choice(SOUND), label, rng, often)
     draw = rng.random()
     instrument = KIND[label] == "musical instrument"
     ask = rng.choice(INSTRUMENT if instrument and rng.random() < 0.6 else SOUND)
-    if found is not None and rng.random() < 0.15:
-        return found_by(found, rng.choice(SOUND), label, rng, often)
     if draw < 0.26:
         return ask, label
     if draw < 0.50:
@@ -387,8 +391,8 @@ def found_by(draw: Drawn, ask: str, label: str, rng: random.Random, often: Mappi
     if drawn is None:
         return named(ask, label, rng, often)
     right, wrong = drawn
-    if rng.random() < 0.25:
-        there = rng.random() < 0.5
+    if not wrong or rng.random() < 0.25:
+        there = not wrong or rng.random() < 0.5
         return rng.choice(THERE).format(article(right if there else wrong[0])), "Yes." if there else "No."
     return choose(ask, right, [name for name in wrong if name != right][: rng.choice((2, 3, 3, 4))], rng)
 

@@ -13,7 +13,6 @@ import collections
 import json
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import torch.nn.functional as F
 import yamnet
 from align import Aligner, Words
 from batches import Features, Sampler
+from found import Names
 from language import LanguageModel, Layout
 from projector import Projector
 from schedule import Clock, advance, optimizer
@@ -164,39 +164,6 @@ class Asker:
         return F.kl_div(said, aim, reduction="batchmean", log_target=True)
 
 
-class Known:
-    """What YAMNet finds in a clip, as names to ask for: words far beyond the labels."""
-
-    def __init__(self, data: Features, ears: yamnet.Yamnet, rng: random.Random) -> None:
-        self.ears, self.names = ears, [qa.plain_names(name) for name in ears.names]
-        self.right = collections.Counter({i: 1.0 for i, names in enumerate(self.names) if names})
-        some = torch.stack([self.scores(data.rows(i)) for i in rng.sample(range(len(data)), 2000)])
-        self.usual = some.mean(0)
-
-    def scores(self, rows: Tensor) -> Tensor:
-        return self.ears.scores(rows).amax(0)
-
-    def about(self, rows: Tensor) -> Callable[[random.Random], tuple[str, list[str]] | None]:
-        """A function that gives a name of something that is surely there, rare ones rather than frequent ones, and
-        four names of things that are surely not, drawn as often as they were right; or None.
-        """
-        scores = self.scores(rows)
-
-        def draw(rng: random.Random) -> tuple[str, list[str]] | None:
-            there = [i for i in (scores > 0.35).nonzero()[:, 0].tolist() if self.names[i]]
-            if not there:
-                return None
-            weights = [float(scores[i] / (self.usual[i] + 0.01)) for i in there]
-            (right,) = rng.choices(there, weights)
-            self.right[right] += 1
-            absent = [i for i in (scores < 0.03).nonzero()[:, 0].tolist() if self.names[i]]
-            often = [self.right[i] for i in absent]
-            wrong = {i: None for i in rng.choices(absent, often if rng.random() < 0.7 else None, k=12)}
-            return rng.choice(self.names[right]), [rng.choice(self.names[i]) for i in list(wrong)[:4]]
-
-        return draw
-
-
 def stage2(
     aligner: Aligner,
     model: LanguageModel,
@@ -217,7 +184,12 @@ def stage2(
     opt = optimizer([(rest, rates[0], 0.05), (last, rates[1], 0.05), (adapters, rates[2], 0.0)])
     losses: dict[str, collections.deque[float]] = collections.defaultdict(lambda: collections.deque(maxlen=400))
     seen: dict[str, list[float]] = collections.defaultdict(list)
-    known = Known(data, classes, rng)
+
+    def scores(i: int) -> list[float]:
+        return classes.scores(data.rows(i)).amax(0).tolist()
+
+    some = rng.sample(range(len(data)), min(2000, len(data)))
+    names = Names(classes.names, np.mean([scores(i) for i in some], axis=0).tolist())
     clips = asked = 0
     clock.begun = time.monotonic()
     while clock.share() < 1:
@@ -227,7 +199,9 @@ def stage2(
         model.merge()
         rows = []
         for i in index:
-            pairs = qa.questions(data.about[i], 4, rng, often, known.about(data.rows(i)))
+            label = data.about[i].get("sound")
+            found = names.about(scores(i), label) if label else None
+            pairs = qa.questions(data.about[i], 4, rng, often, found)
             conversations = [[pair] for pair in pairs]
             if len(pairs) == 4 and rng.random() < 0.15:
                 conversations = [[pairs[0]], [pairs[1]], pairs[2:]]
