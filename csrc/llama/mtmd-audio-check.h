@@ -20,17 +20,23 @@ inline bool is_float(const ggml_tensor * w) {
     return w && (w->type == GGML_TYPE_F32 || w->type == GGML_TYPE_F16 || w->type == GGML_TYPE_BF16);
 }
 
+// Q8_1 and Q8_K are only what activations are rounded to: nothing multiplies by them.
 inline bool is_matrix(const ggml_tensor * w, int64_t n_in, int64_t n_out) {
     return w && w->ne[0] == n_in && w->ne[1] == n_out && ggml_nelements(w) == n_in * n_out &&
-           (is_float(w) || ggml_is_quantized(w->type));
+           (is_float(w) || (ggml_is_quantized(w->type) && ggml_get_type_traits(w->type)->to_float));
 }
 
 inline bool is_vector(const ggml_tensor * b, int64_t n) {
     return b && ggml_nelements(b) == n && b->type == GGML_TYPE_F32;
 }
 
-inline bool is_vector_or_null(const ggml_tensor * b, int64_t n) {
-    return !b || is_vector(b, n);
+// What is added or multiplied as it lies; is_vector also takes [1, n], as the biases of convolutions come.
+inline bool is_row(const ggml_tensor * b, int64_t n) {
+    return is_vector(b, n) && b->ne[0] == n;
+}
+
+inline bool is_row_or_null(const ggml_tensor * b, int64_t n) {
+    return !b || is_row(b, n);
 }
 
 } // namespace mata_audio

@@ -20,7 +20,7 @@ namespace {
 // complex ones.
 class magnitude_spectrum {
     std::vector<double>               hann_ = std::vector<double>(WINDOW);
-    std::vector<std::complex<double>> root  = std::vector<std::complex<double>>(FFT); // exp(-2 pi i k / 512)
+    std::vector<std::complex<double>> root  = std::vector<std::complex<double>>(BINS); // exp(-2 pi i k / 512)
 
     // std::complex's own product looks after infinities, which takes several times as long
     static std::complex<double> times(std::complex<double> a, std::complex<double> b) {
@@ -57,7 +57,7 @@ class magnitude_spectrum {
         for (int i = 0; i < WINDOW; i++) {
             hann_[i] = 0.5 - 0.5 * std::cos(2 * pi * i / WINDOW);
         }
-        for (int k = 0; k < FFT; k++) {
+        for (int k = 0; k < BINS; k++) {
             root[k] = { std::cos(2 * pi * k / FFT), -std::sin(2 * pi * k / FFT) };
         }
     }

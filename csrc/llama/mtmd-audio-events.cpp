@@ -25,7 +25,7 @@ std::shared_ptr<const mata_audio_events> mata_audio_events_load(const gguf_conte
     const std::string kind      = is_string ? gguf_get_val_str(gguf, key) : "";
     if (kind != "yamnet") {
         throw std::runtime_error("audio projector: mata.audio.events is not \"yamnet\" but " +
-                                 (is_string ? "\"" + kind + "\"" : "no string"));
+                                 (is_string ? "\"" + kind.substr(0, 40) + "\"" : "no string"));
     }
 
     auto events = std::make_shared<mata_audio_events>();
@@ -52,15 +52,16 @@ void mata_audio_events::check(int64_t n_mid, int64_t n_embd_text) const {
             is_vector(conv_b, conv_w->ne[1]), "the event network's first convolution");
     int64_t n = conv_w->ne[1];
     for (const layer & l : layers) {
-        require(l.dw_w && l.dw_w->type == GGML_TYPE_F32 && l.dw_w->ne[0] == n && l.dw_w->ne[1] == 3 && l.dw_w->ne[2] == 3 &&
+        // ggml takes the planes of a single channel for the other layout
+        require(n > 1 && l.dw_w && l.dw_w->type == GGML_TYPE_F32 && l.dw_w->ne[0] == n && l.dw_w->ne[1] == 3 && l.dw_w->ne[2] == 3 &&
                 ggml_nelements(l.dw_w) == 9 * n && is_vector(l.dw_b, n), "a depthwise convolution of the event network");
         require(l.pw_w && l.pw_w->ne[1] > 0 && is_matrix(l.pw_w, n, l.pw_w->ne[1]) && is_vector(l.pw_b, l.pw_w->ne[1]),
                 "a pointwise convolution of the event network");
         n = l.pw_w->ne[1];
     }
-    require(head_w && head_w->ne[1] > 0 && is_matrix(head_w, n, head_w->ne[1]) && is_vector(head_b, head_w->ne[1]),
+    require(head_w && head_w->ne[1] > 0 && is_matrix(head_w, n, head_w->ne[1]) && is_row(head_b, head_w->ne[1]),
             "the event network's classifier");
-    require(is_vector(norm_w, n) && is_matrix(mlp_w, n, n_mid), "the event network's projection");
+    require(is_row(norm_w, n) && is_matrix(mlp_w, n, n_mid), "the event network's projection");
     require(is_matrix(names_w, head_w->ne[1], n_embd_text), "the projection of the event network's classes");
 }
 

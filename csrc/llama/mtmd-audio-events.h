@@ -24,6 +24,9 @@
 // and the projector becomes
 //   h   = mm.a.mlp.1 rms_norm(stack) + mm.a.events.mlp rms_norm(rows)[r(t)]
 //   out = mm.a.mlp.2 rms_norm(swiglu(h)) + mm.a.events.names sigmoid(head rows + bias)[r(t)]
+//
+// Clips over 30 s: each block of 3000 frames has patches of its own, the last of them filled up with silence.
+// The key is looked for in Ultravox projectors only.
 
 #pragma once
 

@@ -76,20 +76,20 @@ void audio_graph::check() const {
             require(is_matrix(w, n_embd, n_embd), "an attention matrix");
         }
         for (const ggml_tensor * b : { layer.q_b, layer.k_b, layer.v_b, layer.o_b, layer.ff_down_b }) {
-            require(is_vector_or_null(b, n_embd), "a bias");
+            require(is_row_or_null(b, n_embd), "a bias");
         }
         for (const ggml_tensor * b : { layer.ln_1_w, layer.ln_1_b, layer.ln_2_w, layer.ln_2_b }) {
-            require(is_vector(b, n_embd), "a norm");
+            require(is_row(b, n_embd), "a norm");
         }
         require(layer.ff_up_w && is_matrix(layer.ff_up_w, n_embd, layer.ff_up_w->ne[1]) &&
                 is_matrix(layer.ff_down_w, layer.ff_up_w->ne[1], n_embd) &&
-                is_vector_or_null(layer.ff_up_b, layer.ff_up_w->ne[1]), "a feed-forward matrix");
+                is_row_or_null(layer.ff_up_b, layer.ff_up_w->ne[1]), "a feed-forward matrix");
     }
-    require(is_vector_or_null(model.post_ln_w, n_embd) && is_vector_or_null(model.post_ln_b, n_embd), "the last norm");
+    require(is_row_or_null(model.post_ln_w, n_embd) && is_row_or_null(model.post_ln_b, n_embd), "the last norm");
 
     if (shape.rule == MATA_AUDIO_QWEN2 || shape.rule == MATA_AUDIO_QWEN25_OMNI) {
         require(is_matrix(model.mm_fc_w, n_embd, model.mm_fc_w->ne[1]) &&
-                is_vector(model.mm_fc_b, model.mm_fc_w->ne[1]), "the projection");
+                is_row(model.mm_fc_b, model.mm_fc_w->ne[1]), "the projection");
         return;
     }
     const bool    stacked = shape.rule == MATA_AUDIO_ULTRAVOX || shape.rule == MATA_AUDIO_VOXTRAL;
@@ -97,14 +97,14 @@ void audio_graph::check() const {
     const int64_t n_mid   = model.mm_1_w->ne[1];
     require(is_matrix(model.mm_1_w, n_in, n_mid), "the projection");
     if (shape.rule == MATA_AUDIO_ULTRAVOX) {
-        require(n_mid % 2 == 0 && is_matrix(model.mm_2_w, n_mid / 2, model.mm_2_w->ne[1]) &&
-                is_vector(model.mm_norm_pre_w, n_in) && is_vector(model.mm_norm_mid_w, n_mid / 2), "the projection");
+        require(n_mid > 0 && n_mid % 2 == 0 && is_matrix(model.mm_2_w, n_mid / 2, model.mm_2_w->ne[1]) &&
+                is_row(model.mm_norm_pre_w, n_in) && is_row(model.mm_norm_mid_w, n_mid / 2), "the projection");
         if (model.audio_events) {
             model.audio_events->check(n_mid, model.mm_2_w->ne[1]);
         }
     } else {
-        require(is_matrix(model.mm_2_w, n_mid, model.mm_2_w->ne[1]) && is_vector_or_null(model.mm_1_b, n_mid) &&
-                is_vector_or_null(model.mm_2_b, model.mm_2_w->ne[1]), "the projection");
+        require(is_matrix(model.mm_2_w, n_mid, model.mm_2_w->ne[1]) && is_row_or_null(model.mm_1_b, n_mid) &&
+                is_row_or_null(model.mm_2_b, model.mm_2_w->ne[1]), "the projection");
     }
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -92,3 +94,41 @@ def test_unknown_event_network(tmp_path: Path, name: str | int) -> None:
     text = models.write_text("ultravox", tmp_path / "text.gguf")
     message = refused(text, events.write(tmp_path / "mmproj.gguf", tensors, name=name), f"network {name!r}")
     assert "mata.audio.events" in message
+
+
+@pytest.mark.parametrize("place", [0, 1, 6])
+def test_one_channel(tmp_path: Path, place: int) -> None:
+    """ggml would take it for another layout and end the process."""
+    channels = list(events.CHANNELS)
+    channels[place] = 1
+    tensors = events.projector_tensors(models.ULTRAVOX_STACK) | events.event_tensors(tuple(channels))
+    text = models.write_text("ultravox", tmp_path / "text.gguf")
+    assert "depthwise" in refused(text, events.write(tmp_path / "mmproj.gguf", tensors), f"one channel at {place}")
+
+
+@pytest.mark.parametrize(("kind", "taken"), [("Q8_K", False), ("Q6_K", True)])
+def test_weights_that_nothing_multiplies_by(tmp_path: Path, kind: str, taken: bool) -> None:
+    """Q8_K holds activations, in blocks of 256: there is no product with it, as there is with Q6_K."""
+    from mata_cpp import _core
+
+    stack = 256 // math.gcd(256, models.AUDIO_EMBD)
+    tensors: dict[str, NDArray] = dict(events.projector_tensors(stack))
+    out, width = tensors["mm.a.mlp.1.weight"].shape
+    of_type = gguf.GGMLQuantizationType[kind]
+    tensors["mm.a.mlp.1.weight"] = np.zeros((out, width // 256 * gguf.GGML_QUANT_SIZES[of_type][1]), np.uint8)
+    text = models.write_text("ultravox", tmp_path / "text.gguf")
+    projector = models.write_mmproj(
+        "ultravox", tmp_path / "mmproj.gguf", tensors=tensors.items(), types={"mm.a.mlp.1.weight": of_type}, stack=stack
+    )
+    if taken:
+        _core.Engine(str(text), str(projector), n_ctx=256, n_threads=1).close()
+    else:
+        refused(text, projector, kind)
+
+
+@pytest.mark.parametrize("name", ["mm.a.norm_pre.weight", "a.blk.0.ln1.weight", "a.blk.0.attn_q.bias"])
+def test_a_column_is_no_row(tmp_path: Path, name: str) -> None:
+    tensors = dict(models.audio_tensors("ultravox"))
+    tensors[name] = tensors[name][:, None]
+    text = models.write_text("ultravox", tmp_path / "text.gguf")
+    refused(text, models.write_mmproj("ultravox", tmp_path / "mmproj.gguf", tensors=tensors.items()), name)

@@ -11,9 +11,10 @@ import pytest
 from parity.audio import clips, events, models
 
 # What multiplies a matrix is rounded as the matrix is; embeddings have a deviation of about 1.
-OFF_BY = {"F32": 3e-5, "F16": 1e-2, "Q8_0": 0.1}
+OFF_BY = {"F32": 6e-6, "F16": 4e-3, "Q8_0": 0.08}
 
-SECONDS = (0.02, 0.33, 1.0, 5.0, 31.0)
+# 0.96, 0.9601 and 1.44 s are one patch, one sample more, and two
+SECONDS = (0.02, 0.33, 0.96, 15361 / 16000, 1.0, 1.44, 5.0, 31.0)
 
 Open = Callable[..., Any]
 
@@ -62,7 +63,7 @@ def test_smaller_matrices(tmp_path: Path, open_engine: Open, kind: str) -> None:
     stack = models.ULTRAVOX_STACK
     tensors = events.projector_tensors(stack) | events.event_tensors(events.CHANNELS_IN_BLOCKS)
     engine = open_engine(events.write(tmp_path / "mmproj.gguf", tensors, kind=kind))
-    for seconds in SECONDS:
+    for seconds in SECONDS[1:]:  # two frames differ from silence by less than the rounding
         check(engine, tensors, stack, seconds, OFF_BY[kind])
 
 
