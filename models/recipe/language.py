@@ -42,7 +42,9 @@ class Beside(torch.autograd.Function):
 
 
 class Adapted(nn.Module):
-    """A frozen matrix [out, in] and what is learnt beside it: x W' + scale * (x A') B', as x (W + scale B A)'."""
+    """A frozen matrix [out, in] and what is learnt beside it: x W' + scale * (x A') B', as x (W + scale B A)', with
+    the sum rounded to the matrix's type.
+    """
 
     def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
         super().__init__()

@@ -62,7 +62,8 @@ def deb(name: str, folder: Path) -> Path:
 def wheel(requirement: str, folder: Path) -> Path:
     """The wheel of a requirement, downloaded into folder if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    pattern = requirement.split("==")[0].replace("-", "_") + "-*.whl"
+    name, version = requirement.split("==")
+    pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     if not list(folder.glob(pattern)):
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), requirement]
         subprocess.run(command, check=True)

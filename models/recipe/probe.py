@@ -1,9 +1,9 @@
-"""Which of whisper-tiny.en's blocks tells sounds apart: a linear probe on each, judged on the development recordings.
+"""What whisper-tiny.en's blocks and YAMNet tell of sounds: a linear probe on each, judged on the development clips.
 
     python probe.py --work WORK
 
-Not a step of the recipe; it is where "the last two blocks are trained" comes from.  The probe sees mean, maximum and
-spread over time of the training recordings as they are.
+Not a step of the recipe; it is where "the last two blocks are trained" comes from, and YAMNet.  The probe sees mean,
+maximum and spread over time (of YAMNet the mean of the roots) of the training recordings as they are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import packages
 import torch
 import torch.nn.functional as F
+import yamnet
 from clips import everything
 from labels import LABELS, close
 from torch import Tensor
@@ -61,11 +62,16 @@ def main() -> None:
     arguments = parser.parse_args()
     encoder = Encoder(packages.whisper_file(arguments.work / "wheels"))
     items = [(s, c) for s, c in everything(arguments.work) if "sound" in c.what and c.use in ("train", "dev")]
-    rows = [summaries(encoder, features.heard(store.audio(clip))) for store, clip in items]
+    events = yamnet.Yamnet(arguments.work / "wheels")
+    rows = []
+    for store, clip in items:
+        samples = features.heard(store.audio(clip))[: 6 * features.RATE]
+        heard = events(yamnet.log_mel(samples)).sqrt().mean(0)
+        rows.append([*summaries(encoder, samples), heard])
     y = torch.tensor([LABELS.index(clip.what["sound"]) for _, clip in items])
     train = torch.tensor([i for i, (_, clip) in enumerate(items) if clip.use == "train"])
     held = [i for i, (_, clip) in enumerate(items) if clip.use == "dev"]
-    for number, name in enumerate(("convolutions", "block 1", "block 2", "block 3", "block 4", "final norm")):
+    for number, name in enumerate(("convolutions", "block 1", "block 2", "block 3", "block 4", "final norm", "YAMNet")):
         scores, rng, hits = probe(torch.stack([row[number] for row in rows]), y, train), random.Random(1), []
         for i in held:
             label = LABELS[int(y[i])]

@@ -1,9 +1,10 @@
 """Step 5: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
 stage 2 asks questions through the language model.
 
-    python train.py --work WORK --model SmolLM2-135M-Instruct.Q4_1.gguf [--minutes-1 8] [--minutes-2 50]
+    python train.py --work WORK [--steps-1 1700] [--steps-2 1000]
 
-Writes WORK/stage1.pt and WORK/trained.pt.  The stop is by the clock; --steps-1 and --steps-2 make a run repeatable.
+Writes WORK/stage1.pt and WORK/trained.pt.  Without --steps-1 and --steps-2, which make a run repeatable,
+it stops by the clock.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from schedule import Clock, advance, optimizer
 from torch import Tensor
 from whisper import Encoder
 
-from mata_cpp import _core
+from mata_cpp import _core, catalogue
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
@@ -243,9 +244,9 @@ def store(path: Path, aligner: Aligner, model: LanguageModel) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf (the catalogue's)")
     parser.add_argument("--minutes-1", type=float, default=25)
-    parser.add_argument("--minutes-2", type=float, default=40)
+    parser.add_argument("--minutes-2", type=float, default=42)
     parser.add_argument("--steps-1", type=int, default=0)
     parser.add_argument("--steps-2", type=int, default=0)
     parser.add_argument("--skip-1", action="store_true", help="begin stage 2 from WORK/stage1.pt")
@@ -255,8 +256,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     work: Path = arguments.work
-    model = LanguageModel(arguments.model, RANK, ALPHA, torch.bfloat16)
-    engine = _core.Engine(str(arguments.model), n_ctx=512, n_threads=1)
+    path = arguments.model or catalogue.resolve("tiny").model
+    model = LanguageModel(path, RANK, ALPHA, torch.bfloat16)
+    engine = _core.Engine(str(path), n_ctx=512, n_threads=1)
     encoder = Encoder(packages.whisper_file(work / "wheels"))
     spread = float(model.table.float().std())
     classes = yamnet.Yamnet(work / "wheels")
