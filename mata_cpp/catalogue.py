@@ -75,7 +75,7 @@ ENTRIES = (
             download_size=92_871_040,
         ),
         OwnFile("tiny/mmproj-tiny-q8_0.gguf"),
-        "SmolLM2-135M-Instruct with whisper-tiny.en: names sounds, instruments and digits; 126 MB",
+        "SmolLM2-135M-Instruct with whisper-tiny.en and YAMNet: names sounds, instruments and digits; 128 MB",
         rule=PLAIN,
         lora=OwnFile("tiny/lora-tiny-q8_0.gguf"),
     ),

@@ -1,9 +1,9 @@
 """Step 5: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
-stage 2 asks questions through the language model.
+stages 2 and 3 ask questions through the language model.
 
-    python train.py --work WORK [--steps-1 1700] [--steps-2 1000]
+    python train.py --work WORK [--steps-1 1750] [--steps-2 910] [--steps-3 245]
 
-Writes WORK/stage1.pt and WORK/trained.pt.  Without --steps-1 and --steps-2, which make a run repeatable,
+Writes WORK/stage1.pt and WORK/trained.pt.  Without --steps-1, -2 and -3, which make a run repeatable,
 it stops by the clock.
 """
 
@@ -51,11 +51,25 @@ SHARES = {
     "tempo": 0.03,
 }
 """Of the clips in stage 2."""
+LAST = {
+    "sound": 0.30,
+    "digit": 0.17,
+    "foreign": 0.03,
+    "text": 0.15,
+    "count": 0.17,
+    "first": 0.12,
+    "pitch": 0.02,
+    "loudness": 0.02,
+    "tempo": 0.02,
+}
+"""The same in stage 3: what takes longer to learn than the names of sounds."""
 Rates = tuple[float, float, float]
 RATES_1 = 1.5e-3, 2.5e-4
 """Stage 1: projector, encoder blocks."""
 RATES_2 = 3e-4, 6e-5, 1e-3
 """Stage 2: projector, encoder blocks, adapters."""
+RATES_3 = 1.5e-4, 3e-5, 5e-4
+"""The same in stage 3."""
 
 
 Branch = tuple[list[int], list[bool]]
@@ -173,10 +187,11 @@ def stage2(
     clock: Clock,
     save: Path,
     rates: Rates,
+    shares: dict[str, float],
 ) -> None:
-    """Writes what is learnt to save.  rates: of projector, encoder blocks and adapters."""
+    """Writes what is learnt to save.  rates: of projector, encoder blocks and adapters; shares: of the clips."""
     rng, data = asker.rng, aligner.data
-    sampler = Sampler(data, rng, SHARES)
+    sampler = Sampler(data, rng, shares)
     often = sampler.often()
     adapters = [p for p in model.parameters() if p.requires_grad]
     rest, last = aligner.projector.groups()
@@ -221,7 +236,7 @@ def stage2(
             spent = time.monotonic() - clock.begun
             means = {name: round(float(np.mean(values)), 4) for name, values in losses.items()}
             near = {name: round(float(np.mean(values[-100:])), 3) for name, values in seen.items()}
-            print(f"stage 2 step {clock.step} {spent:.0f} s clips {clips} questions {asked} {means} {near}", flush=True)
+            print(f"asking, step {clock.step} {spent:.0f} s clips {clips} questions {asked} {means} {near}", flush=True)
         if clock.step % 250 == 0:
             store(save, aligner, model)
     store(save, aligner, model)
@@ -247,8 +262,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf (the catalogue's)")
     parser.add_argument("--minutes-1", type=float, default=25)
     parser.add_argument("--minutes-2", type=float, default=42)
+    parser.add_argument("--minutes-3", type=float, default=9)
     parser.add_argument("--steps-1", type=int, default=0)
     parser.add_argument("--steps-2", type=int, default=0)
+    parser.add_argument("--steps-3", type=int, default=0)
+    parser.add_argument("--skip-2", action="store_true", help="begin stage 3 from WORK/trained.pt")
     parser.add_argument("--skip-1", action="store_true", help="begin stage 2 from WORK/stage1.pt")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -269,9 +287,10 @@ def main() -> None:
     data = Features(work / "features-train")
     print(len(data), "variants;", sum(p.numel() for p in projector.parameters()), "projector parameters", flush=True)
     aligner = Aligner(encoder, projector, model, engine, data)
-    if arguments.skip_1:
-        trained = torch.load(work / "stage1.pt")
+    if arguments.skip_1 or arguments.skip_2:
+        trained = torch.load(work / ("trained.pt" if arguments.skip_2 else "stage1.pt"))
         projector.load_state_dict(trained["projector"])
+        model.load_state_dict(trained["adapters"], strict=False)
         for name in ("scale", "blank"):
             getattr(aligner.heads, name).data = trained[name]
     else:
@@ -279,8 +298,13 @@ def main() -> None:
         aligner.train(Features(work / "features-dev"), clock, rng, RATES_1)
         store(work / "stage1.pt", aligner, model)
     asker = Asker(model, engine, random.Random(arguments.seed + 2), work / "plain.json")
-    clock = Clock(arguments.minutes_2, arguments.steps_2)
-    stage2(aligner, model, asker, classes, clock, work / "trained.pt", RATES_2)
+    asker.rng.seed(arguments.seed + 3 if arguments.skip_2 else arguments.seed + 2)
+    parts = [
+        (Clock(arguments.minutes_2, arguments.steps_2), RATES_2, SHARES),
+        (Clock(arguments.minutes_3, arguments.steps_3), RATES_3, LAST),
+    ]
+    for clock, rates, shares in parts[arguments.skip_2 :]:
+        stage2(aligner, model, asker, classes, clock, work / "trained.pt", rates, shares)
 
 
 if __name__ == "__main__":
