@@ -125,12 +125,14 @@ def test_text_without_a_clip(chat):
 
 
 def test_digits(fresh, sound_data):
+    """A speaker who was not trained on; the model card has the share of more clips, 0.95."""
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     heard = []
-    for digit in range(10):
-        fresh.reset()
-        heard.append(fresh.ask(sound_data / "fsdd" / f"{digit}_theo_3.flac", "Which number is spoken?").text)
-    assert sum(said == name for said, name in zip(heard, names, strict=True)) >= 9, heard
+    for take in (3, 5):
+        for digit in range(10):
+            fresh.reset()
+            heard.append(fresh.ask(sound_data / "fsdd" / f"{digit}_theo_{take}.flac", "Which number is spoken?").text)
+    assert sum(said == name for said, name in zip(heard, 2 * names, strict=True)) >= 17, heard
 
 
 def test_command_line_on_recorded_sound(chat, sound_data):
