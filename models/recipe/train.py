@@ -210,8 +210,7 @@ def stage2(
     clock.begun = time.monotonic()
     while clock.share() < 1:
         index = sampler.batch(8)
-        batch = data.batch(index, rng)
-        heard = aligner.hear(batch, drop=0.1)
+        heard = aligner.hear(data.batch(index, rng), drop=0.1)
         model.merge()
         rows = []
         for i in index:
@@ -297,8 +296,8 @@ def main() -> None:
         clock, rng = Clock(arguments.minutes_1, arguments.steps_1), random.Random(arguments.seed + 1)
         aligner.train(Features(work / "features-dev"), clock, rng, RATES_1)
         store(work / "stage1.pt", aligner, model)
-    asker = Asker(model, engine, random.Random(arguments.seed + 2), work / "plain.json")
-    asker.rng.seed(arguments.seed + 3 if arguments.skip_2 else arguments.seed + 2)
+    rng = random.Random(arguments.seed + (3 if arguments.skip_2 else 2))
+    asker = Asker(model, engine, rng, work / "plain.json")
     parts = [
         (Clock(arguments.minutes_2, arguments.steps_2), RATES_2, SHARES),
         (Clock(arguments.minutes_3, arguments.steps_3), RATES_3, LAST),

