@@ -19,7 +19,7 @@ OTHERS = {
         "CC BY 3.0; its clips, from freesound.org, CC0 or CC BY",
     ),
     "fsdd": ("Free Spoken Digit Dataset, Zohar Jackson and its speakers; four of six speakers", "CC BY-SA 4.0"),
-    "speech": ("phrases spoken by flite (kal16, awb, rms, slt) and espeak-ng voices", "renders, our own"),
+    "speech": ("phrases and digits spoken by flite (kal16, awb, rms, slt) and espeak-ng voices", "renders, our own"),
 }
 
 HEAD = """\

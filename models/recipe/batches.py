@@ -31,13 +31,15 @@ def group_of(what: dict) -> str:
 @dataclass
 class Batch:
     """mels: scaled spectrograms [B, 80, L]; lengths: in mel frames [B]; rows: YAMNet's of all clips [R, 1024]; nearest:
-    the row of each audio token [B, N], that of the patch whose middle is nearest.
+    the row of each audio token [B, N], that of the patch whose middle is nearest; cuts: mel frames that each clip lost
+    at its start (negative: got).
     """
 
     mels: Tensor
     lengths: Tensor
     rows: Tensor
     nearest: Tensor
+    cuts: list[int]
 
 
 class Features:
@@ -88,7 +90,7 @@ class Features:
         for cut, part in zip(cuts, rows, strict=True):
             nearest.append(first + ((middles + cut - STEP // 2) // STEP).clamp(0, len(part) - 1))
             first += len(part)
-        return Batch(mels, lengths, torch.cat(rows), torch.stack(nearest))
+        return Batch(mels, lengths, torch.cat(rows), torch.stack(nearest), cuts)
 
     def _other(self, rng: random.Random) -> Tensor | None:
         """Some other sound, to be mixed in softly."""

@@ -4,7 +4,7 @@
 
 Writes WORK/features-train.npy (log10 of the mel powers of all frames, float16), features-train-events.npy (YAMNet's
 rows for all patches, float16) and features-train.json (what each variant is), and features-dev* of the development
-recordings as they are and of scenes made of them.
+recordings as they are and of scenes made of them.  For phrases also when each word begins.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import augment
 import labels
 import numpy as np
 import sources
+import timing
 import torch
 import yamnet
 from clips import RATE, Clip, Store, everything
@@ -58,6 +59,44 @@ def sound(clip: Clip, x: np.ndarray, ambience: Callable[[], np.ndarray], rng: Ge
     if rng.random() < 0.12:
         x = augment.mix(x, ambience(), rng.uniform(14, 28))
     return augment.vary(x, rng), {"sound": clip.what["sound"], "source": clip.source}
+
+
+def spliced(clips: list[Clip], audio: Callable[[Clip], np.ndarray], rng: Generator) -> Made | None:
+    """Parts of up to three recorded prompts of one speaker in a row, cut between words: texts that nobody spoke."""
+    timer = timing_model()
+    parts, texts = [], []
+    for clip in clips[: int(rng.integers(2, 4))]:
+        x, words = audio(clip), clip.what["text"].split()
+        starts = timer.word_starts(log_mel(x), clip.what["text"]) if len(x) < LONGEST * RATE else None
+        if starts is None:
+            continue
+        first, last = sorted(int(i) for i in rng.integers(0, len(words) + 1, 2))
+        if first == last:
+            first, last = 0, len(words)
+        edges = [quietest(x, start * RATE // 100) if i else 0 for i, start in enumerate(starts)] + [len(x)]
+        piece = x[edges[first] : edges[last]].copy()
+        if len(piece) < RATE // 10:
+            continue
+        fade = np.linspace(0, 1, RATE // 200, dtype=np.float32)
+        piece[: len(fade)] *= fade
+        piece[-len(fade) :] *= fade[::-1]
+        parts += [piece, np.zeros(int(rng.uniform(0, 0.15) * RATE), np.float32)]
+        texts += words[first:last]
+    if not texts:
+        return None
+    return whole(augment.vary(place(np.concatenate(parts), rng), rng), {"language": "English", "text": " ".join(texts)})
+
+
+def whole(x: np.ndarray, what: dict) -> Made | None:
+    """None for a phrase whose end would be cut off."""
+    return (x, what) if len(x) <= LONGEST * RATE else None
+
+
+def quietest(x: np.ndarray, at: int) -> int:
+    """The quietest 10 ms within 60 ms of a place."""
+    hop = RATE // 100
+    places = range(max(0, at - 6 * hop), max(1, min(len(x) - hop, at + 6 * hop)), hop // 2)
+    return hop // 2 + min(places, key=lambda i: float(np.square(x[i : i + hop]).sum()), default=at)
 
 
 def short(x: np.ndarray, seconds: float) -> np.ndarray:
@@ -252,6 +291,7 @@ class Plan:
     def __init__(self, items: list[tuple[Store, Clip]], uses: tuple[str, ...]) -> None:
         self._where = {id(clip): store for store, clip in items}
         self.clips = [clip for _, clip in items if clip.use in uses and clip.source not in sources.DOUBLES]
+        self.held = {clip.what.get("text") for _, clip in items if clip.use not in uses}
         self.pool: dict[str, list[Clip]] = collections.defaultdict(list)
         for clip in self.clips:
             if "sound" in clip.what:
@@ -286,9 +326,8 @@ class Plan:
                 return augment.vary(place(x, rng), rng), {"digit": clip.what["digit"], "language": "English"}
             if clip.what["text"] is None:
                 x = augment.crop(x, 4, rng)
-            elif len(x) > LONGEST * RATE:
-                return None
-            return augment.vary(place(x, rng), rng), dict(clip.what)
+                return augment.vary(place(x, rng), rng), dict(clip.what)
+            return whole(augment.vary(place(x, rng), rng), dict(clip.what))
 
         def add(maker: Callable[[Generator, Clip], Made | None], clips: list[Clip], times: int = 1) -> None:
             for clip in clips:
@@ -304,12 +343,24 @@ class Plan:
             add(one_sound, chosen[:want], min(30, max(1, round(want / len(chosen)))))
         words = [clip for clip in self.clips if "sound" not in clip.what]
         words = [words[int(i)] for i in rng.permutation(len(words))]
-        add(one_word, [clip for clip in words if "digit" in clip.what][: per_label * 16])
+        digits = [clip for clip in words if "digit" in clip.what]
+        digits.sort(key=lambda clip: clip.source.startswith("speech:"))  # recordings first
+        add(one_word, digits[: per_label * 32])
         add(
             one_word,
             [clip for clip in words if "language" in clip.what and clip.what["text"] is None][: per_label * 14],
         )
-        add(one_word, [clip for clip in words if clip.what.get("text")][: per_label * 24])
+        texts = [clip for clip in words if clip.what.get("text")]
+        recorded = [clip for clip in texts if not clip.source.startswith("speech:")]
+        add(one_word, [clip for clip in texts if clip.source.startswith("speech:")][: per_label * 80])
+        add(one_word, recorded, max(1, per_label * 24 // max(1, len(recorded))))
+
+        def joined(rng: Generator) -> Made | None:
+            made = spliced([recorded[int(i)] for i in rng.permutation(len(recorded))[:3]], self.audio, rng)
+            return None if made is None or made[1]["text"] in self.held else made
+
+        if recorded:
+            self.jobs += [joined] * (per_label * 36)
         counts = {"count": 45, "order": 40, "pitch": 25, "loudness": 20, "tempo": 20}
         self.scenes({name: n * per_label for name, n in counts.items()})
 
@@ -318,10 +369,21 @@ _work: dict[str, Any] = {}
 """What the worker processes inherit."""
 
 
+def timing_model() -> timing.Timing:
+    """One for each process: its threads do not outlive a fork."""
+    if "timing" not in _work:
+        _work["timing"] = timing.Timing(_work["wheels"])
+    return _work["timing"]
+
+
 def described(samples: np.ndarray, what: dict) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Log-mel frames [L, 80], YAMNet's rows [N, 1024], and what the clip is with their numbers."""
+    """Log-mel frames [L, 80], YAMNet's rows [N, 1024], and what the clip is with their numbers, for phrases with the
+    first frame of each word.
+    """
     mel, rows = log_mel(samples).T, _work["events"](yamnet.log_mel(samples))
     about = {**what, "frames": len(mel), "patches": len(rows)}
+    if what.get("text"):
+        about["word_starts"] = timing_model().word_starts(mel.T, what["text"])
     return mel.to(torch.float16).numpy(), rows.to(torch.float16).numpy(), about
 
 
@@ -345,7 +407,7 @@ def main() -> None:
     items = everything(work)
     plan = Plan(items, ("train",))
     plan.training(arguments.per_label, np.random.default_rng(arguments.seed))
-    _work.update(plan=plan, seed=arguments.seed, events=yamnet.Yamnet(work / "wheels"))
+    _work.update(plan=plan, seed=arguments.seed, events=yamnet.Yamnet(work / "wheels"), wheels=work / "wheels")
     variants: list[tuple[np.ndarray, np.ndarray, dict]] = []
     begun = time.monotonic()
     print(len(plan.jobs), "variants", flush=True)
@@ -359,7 +421,9 @@ def main() -> None:
     held = [
         (store, clip)
         for store, clip in items
-        if clip.use == "dev" and "sound" in clip.what and clip.source not in sources.DOUBLES
+        if clip.use == "dev"
+        and ("sound" in clip.what or "digit" in clip.what or clip.what.get("text"))
+        and clip.source not in sources.DOUBLES
     ]
     made = [(heard(store.audio(clip)), clip.what) for store, clip in held]
     scenes = Plan(items, ("dev",))

@@ -8,6 +8,7 @@ Needs the commands fluidsynth, flite and espeak-ng.  Writes WORK/rendered and WO
 from __future__ import annotations
 
 import argparse
+import multiprocessing.pool
 import random
 import struct
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import packages
+import phrases
+import qa
 import sources
 from clips import RATE, Store, decode, everything
 
@@ -84,67 +87,6 @@ EFFECTS: dict[str, tuple[tuple[int, int], ...]] = {
     "explosion": ((3, 127),),
 }
 PHRASES, TEST_PHRASES, SECONDS = 30, 6, 4.0
-
-SUBJECTS = [
-    "the dog",
-    "my brother",
-    "the old man",
-    "a young woman",
-    "our teacher",
-    "the driver",
-    "the doctor",
-    "a small child",
-    "the captain",
-    "nobody",
-]
-VERBS = ["opened", "closed", "found", "bought", "painted", "lost", "cleaned", "forgot", "carried", "wanted"]
-OBJECTS = [
-    "the door",
-    "a red car",
-    "the window",
-    "two apples",
-    "the blue book",
-    "a cup of tea",
-    "the old clock",
-    "some bread",
-    "the garden",
-    "a long letter",
-]
-PLACES = [
-    "this morning",
-    "in the park",
-    "after dinner",
-    "near the river",
-    "at school",
-    "last week",
-    "on the train",
-    "before the rain",
-    "",
-    "",
-]
-REQUESTS = [
-    "please call me later",
-    "turn off the light",
-    "what time is it",
-    "where is the station",
-    "thank you very much",
-    "good morning everyone",
-    "i will be there soon",
-    "can you help me",
-    "the weather is nice today",
-    "see you tomorrow",
-    "how much does it cost",
-    "open the window please",
-    "my name is anna",
-    "i would like some water",
-    "the train is late",
-    "press one for english",
-    "please leave a message",
-    "your call is important",
-    "please try again",
-    "goodbye",
-]
-
 
 Note = tuple[float, float, int, int, int]
 """Start and length (s), key, velocity, channel."""
@@ -299,31 +241,6 @@ def effects(store: Store, soundfont: Path, rng: random.Random) -> None:
             store.add(piece, {"sound": label}, "train", f"fluid-soundfont-gs:{bank}:{program}:{i}")
 
 
-def sentences(rng: random.Random, count: int) -> list[str]:
-    made = list(REQUESTS)
-    while len(made) < count:
-        words = (rng.choice(SUBJECTS), rng.choice(VERBS), rng.choice(OBJECTS), rng.choice(PLACES))
-        made.append(" ".join(word for word in words if word))
-    return made
-
-
-def recombined(texts: list[str], rng: random.Random, count: int) -> list[str]:
-    """Phrases of 2 to 9 words in which every pair of neighbours comes from one of the texts."""
-    after: dict[str, list[str]] = {}
-    for text in texts:
-        words = ["", *text.split(), ""]
-        for one, two in zip(words, words[1:], strict=False):
-            after.setdefault(one, []).append(two)
-    made: list[str] = []
-    while texts and len(made) < count:
-        words = [rng.choice(after[""])]
-        while words[-1] and len(words) < 10:
-            words.append(rng.choice(after[words[-1]]))
-        if len(words) >= 3 and not words[-1]:
-            made.append(" ".join(words[:-1]))
-    return made
-
-
 def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "a.wav"
@@ -347,43 +264,48 @@ def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
         return decode(sound)
 
 
-TRAIN_VOICES = (
-    "flite:kal16",
-    "flite:awb",
-    "flite:rms",
-    "flite:slt",
-    "en-us",
-    "en-us+f3",
-    "en-gb-x-rp",
-    "en-gb-scotland+f2",
-)
+FLITE = ("flite:kal16", "flite:awb", "flite:rms", "flite:slt")
+ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
+TIMBRES = ("", "+f1", "+f2", "+f3", "+f5", "+m1", "+m2", "+m4", "+m5", "+m6", "+m7", "+Andy", "+Annie", "+steph")
 TEST_VOICES = ("flite:kal", "en-gb+m3")
+DEV_VOICE = "en-us+f4"
 
 
-def phrases(store: Store, rng: random.Random, count: int, tests: int, known: list[str]) -> None:
-    """count phrases to train on, half of them recombined from the texts of recorded prompts, and some for testing."""
-    texts = sentences(rng, count // 2 + tests)
-    held = set(texts[-tests:])
-    texts += recombined(known, rng, count - count // 2)
-    for text in texts:
-        if text in held:
-            continue
-        voice = rng.choice(TRAIN_VOICES)
-        data = say(text, voice, rng)
-        if data is not None:
-            store.add(data, {"language": "English", "text": text}, "train", f"speech:{voice}")
-    for text in sorted(held):
-        voice = rng.choice(TEST_VOICES)
-        data = say(text, voice, rng)
-        if data is not None:
-            store.add(data, {"language": "English", "text": text}, "test", f"speech:{voice}")
+def any_voice(rng: random.Random) -> str:
+    """A voice to train on."""
+    return rng.choice(FLITE) if rng.random() < 0.4 else rng.choice(ACCENTS) + rng.choice(TIMBRES)
+
+
+def speech(store: Store, rng: random.Random, count: int, tests: int, known: list[str], words: list[str]) -> None:
+    """count phrases to train on: half of them words without order, a quarter recombined from the texts of recorded
+    prompts, a quarter of a grammar; some sentences for testing and steering; and the digits in many voices.
+    """
+    texts = phrases.sentences(rng, count // 4 + 2 * tests)
+    held, steering = texts[-tests:], texts[-2 * tests : -tests]
+    kept = {*held, *steering}
+    texts += phrases.recombined(known, rng, count // 4) + phrases.drawn(words, rng, count - 2 * (count // 4))
+    plan = [(text, "train", any_voice(rng)) for text in texts if text not in kept]
+    plan += [(text, "dev", DEV_VOICE) for text in sorted(set(steering) - set(held))]
+    plan += [(text, "test", rng.choice(TEST_VOICES)) for text in sorted(set(held))]
+    plan += [(digit, "train", any_voice(rng)) for digit in qa.DIGITS for _ in range(80)]
+    with multiprocessing.pool.ThreadPool() as pool:
+        spoken = pool.imap(_spoken, enumerate(plan), chunksize=8)
+        for (text, use, who), data in zip(plan, spoken, strict=True):
+            what = {"digit": text} if text in qa.DIGITS else {"language": "English", "text": text}
+            if data is not None:
+                store.add(data, what, use, f"speech:{who}")
+
+
+def _spoken(item: tuple[int, tuple[str, str, str]]) -> np.ndarray | None:
+    number, (text, _, who) = item
+    return say(text, who, random.Random(number))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--debs", type=Path)
-    parser.add_argument("--phrases", type=int, default=3000)
+    parser.add_argument("--phrases", type=int, default=9000)
     parser.add_argument("--only", choices=("soundfonts", "phrases"))
     arguments = parser.parse_args()
     debs = arguments.debs or arguments.work / "deb"
@@ -406,8 +328,9 @@ def main() -> None:
             for _, clip in everything(arguments.work, ("recordings",))
             if clip.use == "train" and clip.what.get("text")
         ]
-        phrases(store, random.Random(2), arguments.phrases, 60, known)
-        print("phrases", len(store.clips))
+        words = phrases.vocabulary(arguments.work / "wheels", debs)
+        speech(store, random.Random(2), arguments.phrases, 60, known, words)
+        print("spoken", len(store.clips))
         store.save(arguments.work / "spoken")
 
 

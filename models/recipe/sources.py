@@ -501,6 +501,10 @@ DOUBLES = frozenset(
         "widelands-data:usr/share/games/widelands/data/sound/farm/horse_00.ogg",
         "lmms-common:usr/share/lmms/samples/instruments/piano01.ogg",
         "searchandrescue-data:usr/share/games/searchandrescue/sounds/thunder_faint.wav",
+        "asterisk-core-sounds-en-wav:usr/share/asterisk/sounds/en_US_f_Allison/auth-thankyou.wav",
+        "asterisk-core-sounds-en-wav:usr/share/asterisk/sounds/en_US_f_Allison/seconds.wav",
+        "asterisk-core-sounds-fr-wav:usr/share/asterisk/sounds/fr_CA_f_June/seconds.wav",
+        "asterisk-core-sounds-es-wav:usr/share/asterisk/sounds/es_MX_f_Allison/digits/and.wav",
     )
 )
-"""Development clips that are recordings of the training set in another encoding (by cross-correlation)."""
+"""Held-out clips that are recordings of the training set once more (by cross-correlation)."""

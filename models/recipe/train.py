@@ -40,12 +40,12 @@ BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
 HIDDEN, RANK, ALPHA = 512, 32, 32.0
 SHARES = {
-    "sound": 0.55,
+    "sound": 0.45,
     "digit": 0.06,
-    "foreign": 0.05,
-    "text": 0.05,
-    "count": 0.10,
-    "first": 0.09,
+    "foreign": 0.04,
+    "text": 0.19,
+    "count": 0.09,
+    "first": 0.07,
     "pitch": 0.04,
     "loudness": 0.03,
     "tempo": 0.03,
@@ -53,12 +53,12 @@ SHARES = {
 """Of the clips in stage 2."""
 LAST = {
     "sound": 0.30,
-    "digit": 0.17,
-    "foreign": 0.03,
-    "text": 0.15,
-    "count": 0.17,
-    "first": 0.12,
-    "pitch": 0.02,
+    "digit": 0.13,
+    "foreign": 0.04,
+    "text": 0.23,
+    "count": 0.14,
+    "first": 0.08,
+    "pitch": 0.04,
     "loudness": 0.02,
     "tempo": 0.02,
 }
@@ -195,7 +195,7 @@ def stage2(
     often = sampler.often()
     adapters = [p for p in model.parameters() if p.requires_grad]
     rest, last = aligner.projector.groups()
-    rest += [aligner.heads.scale, aligner.heads.blank]
+    rest += [aligner.heads.scale, aligner.heads.blank, aligner.heads.piece_scale]
     parameters = [*adapters, *last, *rest]
     opt = optimizer([(rest, rates[0], 0.05), (last, rates[1], 0.05), (adapters, rates[2], 0.0)])
     losses: dict[str, collections.deque[float]] = collections.defaultdict(lambda: collections.deque(maxlen=400))
@@ -210,7 +210,7 @@ def stage2(
     clock.begun = time.monotonic()
     while clock.share() < 1:
         index = sampler.batch(8)
-        heard = aligner.hear(data.batch(index, rng), drop=0.1)
+        heard = aligner.hear(data.batch(index, rng), drop=0.15)
         model.merge()
         rows = []
         for i in index:
@@ -229,7 +229,7 @@ def stage2(
         if clock.step % 8 == 7:
             kept = asker.kept(6)
             losses["text"].append(float(kept.detach()))
-            loss = loss + kept
+            loss = loss + 1.5 * kept
         advance(opt, clock, loss, parameters)
         if clock.step % 50 == 0:
             spent = time.monotonic() - clock.begun
@@ -248,6 +248,7 @@ def store(path: Path, aligner: Aligner, model: LanguageModel) -> None:
         "adapters": adapters,
         "scale": aligner.heads.scale.detach(),
         "blank": aligner.heads.blank.detach(),
+        "piece_scale": aligner.heads.piece_scale.detach(),
         "hidden": HIDDEN,
         "rank": RANK,
         "alpha": ALPHA,
@@ -265,11 +266,14 @@ def main() -> None:
     parser.add_argument("--steps-1", type=int, default=0)
     parser.add_argument("--steps-2", type=int, default=0)
     parser.add_argument("--steps-3", type=int, default=0)
+    parser.add_argument("--begin", type=Path, help="weights of an earlier run to begin stage 1 from (a trained.pt)")
     parser.add_argument("--skip-2", action="store_true", help="begin stage 3 from WORK/trained.pt")
     parser.add_argument("--skip-1", action="store_true", help="begin stage 2 from WORK/stage1.pt")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.begin and (arguments.skip_1 or arguments.skip_2):
+        parser.error("--begin is where stage 1 begins: not with --skip-1 or --skip-2")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     work: Path = arguments.work
@@ -286,13 +290,16 @@ def main() -> None:
     data = Features(work / "features-train")
     print(len(data), "variants;", sum(p.numel() for p in projector.parameters()), "projector parameters", flush=True)
     aligner = Aligner(encoder, projector, model, engine, data)
-    if arguments.skip_1 or arguments.skip_2:
-        trained = torch.load(work / ("trained.pt" if arguments.skip_2 else "stage1.pt"))
+    skip, begin = arguments.skip_1 or arguments.skip_2, arguments.begin
+    if skip:
+        begin = work / ("trained.pt" if arguments.skip_2 else "stage1.pt")
+    if begin is not None:
+        trained = torch.load(begin)
         projector.load_state_dict(trained["projector"])
         model.load_state_dict(trained["adapters"], strict=False)
-        for name in ("scale", "blank"):
+        for name in ("scale", "blank", "piece_scale"):
             getattr(aligner.heads, name).data = trained[name]
-    else:
+    if not skip:
         clock, rng = Clock(arguments.minutes_1, arguments.steps_1), random.Random(arguments.seed + 1)
         aligner.train(Features(work / "features-dev"), clock, rng, RATES_1)
         store(work / "stage1.pt", aligner, model)

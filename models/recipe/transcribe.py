@@ -17,6 +17,7 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 import packages
+import qa
 import torch
 from clips import RATE, Store
 from whisper import log_mel, scaled
@@ -24,11 +25,14 @@ from whisper import log_mel, scaled
 START = ["<|startoftranscript|>", "<|notimestamps|>"]
 SURE = -0.45
 """Mean log probability of a token, at least."""
+NUMBERS = (*qa.DIGITS, "ten", "eleven", "twelve")
 
 
 def spoken(tokens: list[str]) -> str:
-    """Lower-case words without punctuation, from the byte-level tokens of GPT-2's vocabulary."""
+    """Lower-case words without punctuation, small numbers as words, from byte-level tokens of GPT-2's vocabulary."""
     text = "".join(token for token in tokens if not token.startswith("<|")).replace("\u0120", " ")
+    alone = re.compile(r"(?<![\w.,$:-])\d+(?![\w%:-]|[.,]\d)")  # 1.5, $5 and 12:30 are not read digit by digit
+    text = alone.sub(lambda n: NUMBERS[int(n[0])] if int(n[0]) < len(NUMBERS) else n[0], text)
     return re.sub(r"[^a-z0-9' ]+", " ", text.lower()).strip()
 
 

@@ -22,7 +22,7 @@ def recipe():
         yield labels, qa, sources
     finally:
         sys.path.remove(str(RECIPE))
-        for name in ("labels", "more_sources", "packages", "qa", "sources"):
+        for name in ("edit_distance", "labels", "more_sources", "packages", "phrases", "qa", "sources"):
             sys.modules.pop(name, None)
 
 
@@ -150,3 +150,34 @@ def test_what_the_event_network_finds_is_asked_for_by_plain_names(recipe):
     assert min(answers.values()) > 25
     question, answer = qa.found_by(lambda _: None, "What is it?", "rain", rng, often)
     assert answer in {"rain", "raining", "rainfall"} and answer in question
+
+
+def test_spoken_texts_are_made_of_known_words(recipe):
+    import phrases
+
+    rng, texts = random.Random(3), ["press one to go on", "go on to the main menu", "press the pound key"]
+    pairs = {pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False)}
+    made = phrases.recombined(texts, rng, 60)
+    assert len(made) == 60 and not set(texts) >= set(made)
+    assert all(pair in pairs for text in made for pair in zip(text.split(), text.split()[1:], strict=False))
+    words = [f"word{i}" for i in range(100)]
+    drawn = [text.split() for text in phrases.drawn(words, rng, 400)]
+    assert all(2 <= len(text) <= 8 and set(text) <= set(words) for text in drawn)
+    said = [word for text in drawn for word in text]
+    assert said.count("word0") > 3 * said.count("word50") and len(set(said)) > 90
+    sentences = phrases.sentences(rng, 100)
+    assert len(sentences) == 100 and len(set(sentences)) > 80
+
+
+def test_edits_are_counted(recipe):
+    from edit_distance import edit_distance
+
+    for hypothesis, reference, edits in (
+        ("", "", 0),
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("kitten", "sitting", 3),
+        ("flaw", "lawn", 2),
+        ("one two four".split(), "one two three four".split(), 1),
+    ):
+        assert edit_distance(hypothesis, reference) == edits
