@@ -1,7 +1,7 @@
 """Step 5: train.  Stage 1 teaches the audio tokens to lie near the words for what is heard, without the language model;
 stages 2 and 3 ask questions through the language model.
 
-    python train.py --work WORK [--steps-1 1750] [--steps-2 910] [--steps-3 245]
+    python train.py --work WORK [--steps-1 4260] [--steps-2 1960] [--steps-3 480]
 
 Writes WORK/stage1.pt and WORK/trained.pt.  Without --steps-1, -2 and -3, which make a run repeatable,
 it stops by the clock.
@@ -260,9 +260,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf (the catalogue's)")
-    parser.add_argument("--minutes-1", type=float, default=25)
-    parser.add_argument("--minutes-2", type=float, default=42)
-    parser.add_argument("--minutes-3", type=float, default=9)
+    parser.add_argument("--minutes-1", type=float, default=52)
+    parser.add_argument("--minutes-2", type=float, default=93)
+    parser.add_argument("--minutes-3", type=float, default=21)
     parser.add_argument("--steps-1", type=int, default=0)
     parser.add_argument("--steps-2", type=int, default=0)
     parser.add_argument("--steps-3", type=int, default=0)
