@@ -178,6 +178,6 @@ def test_edits_are_counted(recipe):
         ("abc", "", 3),
         ("kitten", "sitting", 3),
         ("flaw", "lawn", 2),
-        ("one two four".split(), "one two three four".split(), 1),
+        (["one", "two", "four"], ["one", "two", "three", "four"], 1),
     ):
         assert edit_distance(hypothesis, reference) == edits
