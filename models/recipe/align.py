@@ -50,8 +50,6 @@ WORD_WEIGHT = 1.5
 """The same for the words of phrases."""
 WHOLE_CLIP = frozenset(("count", *qa.CHANGES))
 """Told by the clip as a whole: no single token has to say it."""
-
-
 QUIET = 4.0
 """Frames so many decades below the loudest are silence."""
 

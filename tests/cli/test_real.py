@@ -125,7 +125,7 @@ def test_text_without_a_clip(chat):
 
 
 def test_digits(fresh, sound_data):
-    """A speaker who was not trained on; the model card has the share of more clips, 0.95."""
+    """A speaker who was not trained on; the model card has the share of more clips."""
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     heard = []
     for take in (3, 5):
