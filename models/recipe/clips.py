@@ -53,7 +53,10 @@ class Store:
         return cls(clips, [], np.load(path.with_suffix(".npy"), mmap_mode="r"))
 
 
-def everything(work: Path, names: tuple[str, ...] = ("recordings", "rendered", "spoken")) -> list[tuple[Store, Clip]]:
+STORES = ("recordings", "rendered", "spoken", "neural")
+
+
+def everything(work: Path, names: tuple[str, ...] = STORES) -> list[tuple[Store, Clip]]:
     """All clips of WORK, the English prompts with their words where transcribe.py is sure of them."""
     stores = [Store.load(work / name) for name in names]
     written = work / "transcripts.json"
@@ -75,9 +78,16 @@ def decode(content: bytes | Path, keep_silence: bool = False) -> np.ndarray | No
     data = data[: int(LONGEST * rate)]
     if rate != RATE:
         data = soxr.resample(data, rate, RATE)
-    if not keep_silence:
-        loud = np.flatnonzero(np.abs(data) > 10 ** (-50 / 20) * max(1e-4, float(np.abs(data).max(initial=0))))
-        data = data[max(0, loud[0] - 160) : loud[-1] + 800] if len(loud) else data[:0]
+    return _usable(data) if keep_silence else trimmed(data)
+
+
+def trimmed(data: np.ndarray) -> np.ndarray | None:
+    """The same of samples at RATE."""
+    loud = np.flatnonzero(np.abs(data) > 10 ** (-50 / 20) * max(1e-4, float(np.abs(data).max(initial=0))))
+    return _usable(data[max(0, loud[0] - 160) : loud[-1] + 800] if len(loud) else data[:0])
+
+
+def _usable(data: np.ndarray) -> np.ndarray | None:
     peak = float(np.abs(data).max(initial=0))
     if len(data) < SHORTEST * RATE or peak < 1e-4:
         return None

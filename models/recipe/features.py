@@ -62,10 +62,10 @@ def sound(clip: Clip, x: np.ndarray, ambience: Callable[[], np.ndarray], rng: Ge
 
 
 def spliced(clips: list[Clip], audio: Callable[[Clip], np.ndarray], rng: Generator) -> Made | None:
-    """Parts of up to three recorded prompts of one speaker in a row, cut between words: texts that nobody spoke."""
+    """Parts of up to four recorded prompts of one speaker in a row, cut between words: texts that nobody spoke."""
     timer = timing_model()
     parts, texts = [], []
-    for clip in clips[: int(rng.integers(2, 4))]:
+    for clip in clips[: int(rng.integers(2, 5))]:
         x, words = audio(clip), clip.what["text"].split()
         starts = timer.word_starts(log_mel(x), clip.what["text"]) if len(x) < LONGEST * RATE else None
         if starts is None:
@@ -84,7 +84,8 @@ def spliced(clips: list[Clip], audio: Callable[[Clip], np.ndarray], rng: Generat
         texts += words[first:last]
     if not texts:
         return None
-    return whole(augment.vary(place(np.concatenate(parts), rng), rng), {"language": "English", "text": " ".join(texts)})
+    x = augment.vary(place(np.concatenate(parts), rng), rng, voice=True)
+    return whole(x, {"language": "English", "text": " ".join(texts)})
 
 
 def whole(x: np.ndarray, what: dict) -> Made | None:
@@ -327,7 +328,7 @@ class Plan:
             if clip.what["text"] is None:
                 x = augment.crop(x, 4, rng)
                 return augment.vary(place(x, rng), rng), dict(clip.what)
-            return whole(augment.vary(place(x, rng), rng), dict(clip.what))
+            return whole(augment.vary(place(x, rng), rng, voice=True), dict(clip.what))
 
         def add(maker: Callable[[Generator, Clip], Made | None], clips: list[Clip], times: int = 1) -> None:
             for clip in clips:
@@ -352,15 +353,18 @@ class Plan:
         )
         texts = [clip for clip in words if clip.what.get("text")]
         recorded = [clip for clip in texts if not clip.source.startswith("speech:")]
-        add(one_word, [clip for clip in texts if clip.source.startswith("speech:")][: per_label * 80])
-        add(one_word, recorded, max(1, per_label * 24 // max(1, len(recorded))))
+        neural = [clip for clip in texts if clip.source == "speech:kokoro"]
+        rest = [clip for clip in texts if clip.source.startswith("speech:") and clip.source != "speech:kokoro"]
+        add(one_word, rest[: per_label * 55])
+        for group, share in ((neural, 55), (recorded, 20)):
+            add(one_word, group, max(1, round(per_label * share / max(1, len(group)))))
 
         def joined(rng: Generator) -> Made | None:
-            made = spliced([recorded[int(i)] for i in rng.permutation(len(recorded))[:3]], self.audio, rng)
+            made = spliced([recorded[int(i)] for i in rng.permutation(len(recorded))[:4]], self.audio, rng)
             return None if made is None or made[1]["text"] in self.held else made
 
         if recorded:
-            self.jobs += [joined] * (per_label * 36)
+            self.jobs += [joined] * (per_label * 45)
         counts = {"count": 45, "order": 40, "pitch": 25, "loudness": 20, "tempo": 20}
         self.scenes({name: n * per_label for name, n in counts.items()})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -170,6 +171,14 @@ def _tar(archive: tarfile.TarFile, wanted: Callable[[str], bool]) -> Iterator[tu
         if member.isfile() and wanted(path):
             stream = archive.extractfile(member)
             yield path, stream.read() if stream is not None else b""
+
+
+def words(debs: Path) -> set[str]:
+    """Of the package wamerican (SCOWL, Copyright Kevin Atkinson, free to use with its notice): lower case, letters only
+    and at least three of them, for it has each letter as a word.
+    """
+    (listed,) = (text for _, text in files(deb("wamerican", debs), endings=("american-english",)))
+    return {word for word in listed.decode().split() if re.fullmatch("[a-z]{3,}", word)}
 
 
 def one(package: Path, ending: str, folder: Path) -> Path:

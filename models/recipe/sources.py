@@ -488,12 +488,14 @@ SPEECH = {
     "asterisk-core-sounds-ru-wav": ("Russian", "CC BY 3.0"),
 }
 
-SOUNDFONTS = {  # package: (use, licence)
-    "fluid-soundfont-gm": ("train", "MIT"),
-    "fluid-soundfont-gs": ("train", "MIT"),
-    "musescore-general-soundfont": ("train", "MIT; parts CC0 or public domain"),
-    "timgm6mb-soundfont": ("test", "GPL-2"),
+SOUNDFONTS = {  # package: (use, ending of the file in it, licence)
+    "fluid-soundfont-gm": ("train", ".sf2", "MIT"),
+    "fluid-soundfont-gs": ("train", ".sf2", "MIT"),
+    "musescore-general-soundfont": ("train", ".sf3", "MIT; parts CC0 or public domain"),
+    "libsonivox3": ("train", ".so.3.6.11.0", "Apache-2.0, Sonic Network"),
+    "timgm6mb-soundfont": ("test", ".sf2", "GPL-2"),
 }
+"""Not csound-soundfont (public domain): a quarter of the samples in timgm6mb are in it, byte for byte."""
 
 DOUBLES = frozenset(
     (

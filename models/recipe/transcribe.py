@@ -3,7 +3,8 @@
     python transcribe.py --work WORK
 
 The package has no transcript file.  The decoder of the same model hears what was said well (short sentences, one
-speaker, a studio); what it is unsure of is left out.  Writes WORK/transcripts.json: source of the clip -> text.
+speaker, a studio); its slips are corrected by hand (prompts.py).  What it is unsure of is left out, but for clips to
+train on of a word or two that are in the file's name.  Writes WORK/transcripts.json: source of the clip -> text.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 
 import ctranslate2
 import numpy as np
+import packages
+import phrases
+import prompts
 import qa
 import timing
 import torch
@@ -39,7 +43,9 @@ def spoken(tokens: list[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--debs", type=Path)
     arguments = parser.parse_args()
+    known = packages.words(arguments.debs or arguments.work / "deb") | phrases.SHORT
     store = Store.load(arguments.work / "recordings")
     clips = [clip for clip in store.clips if clip.what.get("language") == "English" and "digit" not in clip.what]
     found: dict[str, str] = {}
@@ -51,7 +57,11 @@ def main() -> None:
         (heard,) = model.generate(features, [START], beam_size=5, return_scores=True, max_length=100)
         text = " ".join(spoken(heard.sequences[0]).split())
         if heard.scores[0] >= SURE and text and not re.search(r"\d", text):
-            found[clip.source] = text
+            found[clip.source] = prompts.CORRECTED.get(prompts.name(clip.source), text)
+        elif clip.use == "train":
+            named = prompts.CORRECTED.get(prompts.name(clip.source)) or prompts.named(clip.source, known)
+            if named and clip.length < prompts.WORD_SECONDS * RATE * len(named.split()):
+                found[clip.source] = named
     (arguments.work / "transcripts.json").write_text(json.dumps(found, indent=0))
     print(len(found), "of", len(clips))
 
