@@ -24,13 +24,13 @@ from whisper import WIDTH, Encoder
 from mata_cpp import _core
 
 SHARES = {
-    "sound": 0.27,
+    "sound": 0.25,
     "digit": 0.05,
     "foreign": 0.03,
-    "text": 0.48,
-    "count": 0.06,
-    "first": 0.04,
-    "pitch": 0.03,
+    "text": 0.53,
+    "count": 0.05,
+    "first": 0.03,
+    "pitch": 0.02,
     "loudness": 0.02,
     "tempo": 0.02,
 }

@@ -85,7 +85,9 @@ def named(source: str, known: set[str]) -> str | None:
     if folder == "digits":
         of = stem.removeprefix("h-")
         word = NUMBERS.get(of, of)
-        return ordinal(word) if stem != of else word if word in known else None
+        if stem != of and re.fullmatch("[a-z]+", word):
+            return ordinal(word)
+        return word if of in NUMBERS or word in known else None
     if folder == "letters" and re.fullmatch("[a-z]", stem):
         return stem
     words = PREFIX.sub("", stem).lower().split("-")

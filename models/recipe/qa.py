@@ -373,16 +373,19 @@ def sound(label: str, rng: random.Random, often: Mapping[str, float], found: Dra
             *_kind_options(KIND[label], rng.sample(kinds, min(len(kinds), rng.choice((3, 3, 3, 4, 5)))), rng),
             rng,
         )
-    if draw < 0.89:
+    if draw < 0.88:
         return presence([label], distractors(label, 1, rng, often)[0], rng)
-    said = label if rng.random() < 0.3 else distractors(label, 1, rng, often)[0]
+    said = label if rng.random() < 0.25 else distractors(label, 1, rng, often)[0]
     hint = rng.choice(BIAS).format(word(said, rng))
-    return (hint, label) if rng.random() < 0.5 else named(hint, label, rng, often)
+    return (hint, label) if rng.random() < 0.4 else named(hint, label, rng, often, said)
 
 
-def named(ask: str, label: str, rng: random.Random, often: Mapping[str, float]) -> QA:
-    n = rng.choice((2, 3, 3, 3, 3, 4, 5))
-    return choose(ask, word(label, rng), [word(name, rng) for name in distractors(label, n, rng, often)], rng)
+def named(ask: str, label: str, rng: random.Random, often: Mapping[str, float], said: str = "") -> QA:
+    """Options; said: what the question says that it is, which is one of them."""
+    others = distractors(label, rng.choice((2, 3, 3, 3, 3, 4, 5)), rng, often)
+    if said and said not in (label, *others):
+        others[0] = said
+    return choose(ask, word(label, rng), [word(name, rng) for name in others], rng)
 
 
 def found_by(draw: Drawn, ask: str, label: str, rng: random.Random, often: Mapping[str, float]) -> QA:

@@ -40,23 +40,23 @@ BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
 HIDDEN, RANK, ALPHA = 512, 32, 32.0
 SHARES = {
-    "sound": 0.45,
-    "digit": 0.06,
+    "sound": 0.40,
+    "digit": 0.05,
     "foreign": 0.04,
-    "text": 0.19,
+    "text": 0.26,
     "count": 0.09,
     "first": 0.07,
-    "pitch": 0.04,
+    "pitch": 0.03,
     "loudness": 0.03,
     "tempo": 0.03,
 }
 """Of the clips in stage 2."""
 LAST = {
     "sound": 0.30,
-    "digit": 0.13,
+    "digit": 0.10,
     "foreign": 0.04,
-    "text": 0.23,
-    "count": 0.14,
+    "text": 0.27,
+    "count": 0.13,
     "first": 0.08,
     "pitch": 0.04,
     "loudness": 0.02,

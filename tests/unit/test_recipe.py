@@ -22,7 +22,7 @@ def recipe():
         yield labels, qa, sources
     finally:
         sys.path.remove(str(RECIPE))
-        for name in ("edit_distance", "labels", "more_sources", "packages", "phrases", "qa", "sources"):
+        for name in ("edit_distance", "labels", "more_sources", "packages", "phrases", "prompts", "qa", "sources"):
             sys.modules.pop(name, None)
 
 
@@ -160,13 +160,50 @@ def test_spoken_texts_are_made_of_known_words(recipe):
     made = phrases.recombined(texts, rng, 60)
     assert len(made) == 60 and not set(texts) >= set(made)
     assert all(pair in pairs for text in made for pair in zip(text.split(), text.split()[1:], strict=False))
-    words = [f"word{i}" for i in range(100)]
-    drawn = [text.split() for text in phrases.drawn(words, rng, 400)]
-    assert all(2 <= len(text) <= 8 and set(text) <= set(words) for text in drawn)
-    said = [word for text in drawn for word in text]
-    assert said.count("word0") > 3 * said.count("word50") and len(set(said)) > 90
+    words = [f"word{i}" for i in range(1000)]
+    drawn = [text.split() for text in phrases.drawn(words, rng, 2000)]
+    assert all(1 <= len(text) <= 8 and set(text) <= {*words, *phrases.SPOKEN} for text in drawn)
+    ranks = [int(word[4:]) for text in drawn for word in text if word in words]
+    assert sum(rank < 100 for rank in ranks) > 3 * sum(rank >= 900 for rank in ranks) and len(set(ranks)) > 900
+    assert 0.05 < 1 - len(ranks) / sum(map(len, drawn)) < 0.12
+    changed = [text.split() for text in phrases.replaced(texts, words, rng, 400)]
+    known = {word for text in texts for word in text.split()}
+    assert all(2 <= len(text) <= 9 for text in changed)
+    share = sum(word in known for text in changed for word in text) / sum(map(len, changed))
+    assert 0.55 < share < 0.75
     sentences = phrases.sentences(rng, 100)
     assert len(sentences) == 100 and len(set(sentences)) > 80
+
+
+def test_a_prompt_is_told_by_the_name_of_its_file(recipe):
+    import prompts
+
+    known = {"extension", "less", "than", "star"}
+    for path, text in (
+        ("digits/0", "zero"),
+        ("digits/40", "forty"),
+        ("digits/h-1", "first"),
+        ("digits/h-12", "twelfth"),
+        ("digits/h-20", "twentieth"),
+        ("digits/h-hundred", "hundredth"),
+        ("digits/star", "star"),
+        ("digits/h-star-2", None),
+        ("letters/q", "q"),
+        ("phonetic/x_p", "xray"),
+        ("phonetic/niner", None),
+        ("vm-extension", "extension"),
+        ("queue-less-than", "less than"),
+        ("spy-dahdi", None),
+    ):
+        assert prompts.named(f"package:usr/share/asterisk/sounds/en_US_f_Allison/{path}.wav", known) == text, path
+
+
+def test_a_question_that_names_a_wrong_sound_offers_it(recipe):
+    labels, qa, _ = recipe
+    rng, evenly = random.Random(2), dict.fromkeys(labels.LABELS, 1.0)
+    for _ in range(50):
+        question, _ = qa.named("It is a dog. What is it?", "rain", rng, evenly, "dog barking")
+        assert any(word in question for word in labels.WORDS["dog barking"])
 
 
 def test_edits_are_counted(recipe):
