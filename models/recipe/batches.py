@@ -18,6 +18,8 @@ from yamnet import STEP
 
 WHOLE = ("sound", "foreign")
 """Groups whose clips are one sound all through: a part of them is as good as the whole."""
+SAID = ("text", "digit")
+"""Groups whose clips are words, whoever says them."""
 OFTEN = {"music": 4.0, "speech": 3.0}
 """Labels that are a kind by themselves are drawn more often than one of many."""
 
@@ -52,6 +54,7 @@ class Features:
         self.groups = [group_of(what) for what in self.about]
         self.starts = np.concatenate([[0], np.cumsum([what["frames"] for what in self.about])])
         self.firsts = np.concatenate([[0], np.cumsum([what["patches"] for what in self.about])])
+        self.said = [i for i, group in enumerate(self.groups) if group in SAID]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -76,6 +79,8 @@ class Features:
                 elif part.shape[1] > 60:  # the stacks of the projector start elsewhere
                     cut = rng.randrange(2 * STACK)
                     part = part[:, cut:]
+                if self.groups[i] in SAID and rng.random() < 0.6:
+                    part = revoiced(part, timbre(self.level(rng.choice(self.said))), rng.random())
                 part = roughened(part, rng, self.groups[i] in WHOLE, self._other(rng))
             parts.append(part)
             cuts.append(cut)
@@ -98,6 +103,21 @@ class Features:
             return None
         i = rng.randrange(len(self))
         return self.level(i) if self.groups[i] in WHOLE else None
+
+
+def timbre(level: Tensor) -> Tensor:
+    """The mean spectrum [80, 1] of a spectrogram [80, L], what is 40 dB below its top counted as that."""
+    return level.clamp_min(float(level.max()) - 4.0).mean(1, keepdim=True)
+
+
+def revoiced(level: Tensor, other: Tensor, share: float) -> Tensor:
+    """A spectrogram [80, L] with so much of another clip's mean spectrum in place of its own, by 15 dB at most: which
+    voice and microphone it is must not tell which words may come (the recorded voice says a few hundred, synthetic
+    ones all).
+    """
+    own = timbre(level)
+    change = (other - other.mean()) - (own - own.mean())
+    return level + share * change.clamp(-1.5, 1.5)
 
 
 def roughened(level: Tensor, rng: random.Random, whole: bool, other: Tensor | None = None) -> Tensor:

@@ -283,7 +283,7 @@ def main() -> None:
         made = [Question(Audio((x, RATE)), "Which number is spoken?", what["digit"]) for x, what in digits]
         bench.line("digits, unseen speaker, open, exact", made)
         for name, samples in (
-            ("recorded phrases, unseen texts; the reference is whisper-tiny.en's transcript", prompts),
+            ("recorded phrases, unseen texts", prompts),
             ("synthetic phrases, unseen texts, another timbre of espeak-ng", phrases),
         ):
             made = [Question(Audio((x, RATE)), "What is said?", what["text"]) for x, what in samples[:60]]
