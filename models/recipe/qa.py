@@ -463,15 +463,18 @@ def change(name: str, direction: str, rng: random.Random) -> QA:
 def questions(
     what: dict, n: int, rng: random.Random, often: Mapping[str, float], found: Drawn | None = None
 ) -> list[QA]:
-    """n questions about a clip, no two of the same text.  often: how often each label is right; found: draws names."""
+    """n questions about a clip, no two of the same text; of a phrase the first is what is said, and no other.
+    often: how often each label is right; found: draws names.
+    """
     makers: list[Callable[[], QA]] = []
+    asked: dict[str, str] = {}
     if "sound" in what:
         makers = [lambda: sound(what["sound"], rng, often, found)]
     elif "digit" in what:
         makers = [lambda: digit(what["digit"], rng)] * 5 + [lambda: sound("speech", rng, often)]
     elif "language" in what:
         if what["text"]:
-            makers += [lambda: (rng.choice(TRANSCRIBE), what["text"])] * 2
+            asked[rng.choice(TRANSCRIBE)] = what["text"]
         makers += [lambda: language(what["language"], rng), lambda: sound("speech", rng, often)]
     elif "count" in what:
         makers = [lambda: count(what["count"], rng)]
@@ -486,7 +489,6 @@ def questions(
     else:
         name = next(key for key in ("pitch", "loudness", "tempo") if key in what)
         makers = [lambda: change(name, what[name], rng)]
-    asked: dict[str, str] = {}
     for _ in range(4 * n):
         if len(asked) == n:
             break

@@ -53,12 +53,12 @@ SHARES = {
 """Of the clips in stage 2."""
 LAST = {
     "sound": 0.30,
-    "digit": 0.10,
+    "digit": 0.06,
     "foreign": 0.04,
-    "text": 0.27,
-    "count": 0.13,
-    "first": 0.08,
-    "pitch": 0.04,
+    "text": 0.40,
+    "count": 0.09,
+    "first": 0.05,
+    "pitch": 0.02,
     "loudness": 0.02,
     "tempo": 0.02,
 }
@@ -68,7 +68,7 @@ RATES_1 = 1.5e-3, 2.5e-4
 """Stage 1: projector, encoder blocks."""
 RATES_2 = 3e-4, 6e-5, 1e-3
 """Stage 2: projector, encoder blocks, adapters."""
-RATES_3 = 1.5e-4, 3e-5, 5e-4
+RATES_3 = 2e-4, 4e-5, 8e-4
 """The same in stage 3."""
 
 
@@ -216,7 +216,7 @@ def stage2(
         for i in index:
             label = data.about[i].get("sound")
             found = names.about(scores(i), label) if label else None
-            pairs = qa.questions(data.about[i], 4, rng, often, found)
+            pairs = qa.questions(data.about[i], 2 if data.about[i].get("text") else 4, rng, often, found)
             conversations = [[pair] for pair in pairs]
             if len(pairs) == 4 and rng.random() < 0.15:
                 conversations = [[pairs[0]], [pairs[1]], pairs[2:]]
