@@ -240,11 +240,13 @@ class AudioChat:
         Their span is (0, 0), since they are in no prompt yet.  Raises AudioError, CancelledError.
         """
         self._check_open()
-        return self._talk.encode(as_clips(audio))
+        off = self._talk.coming()
+        return self._talk.encode(as_clips(audio), off)
 
     def cancel(self) -> None:
-        """From any thread: end what runs soon, a clip's encoding included.
+        """From any thread: end what was asked soon, while a file is read, a clip encoded, or another answer waited for.
 
+        A file is read to its end first.
         ask and stream then answer with finish_reason "cancelled"; compare, choose and encode raise CancelledError.
         """
         self._talk.cancel()
@@ -307,7 +309,8 @@ class AudioChat:
             raise ValueError("the question must be a text that is not empty")
         checks.text(question, "the question")
         chosen = self.system if system is None else checks.text(system, "the system message")
-        return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {}, reading)
+        off = self._talk.coming()
+        return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {}, reading, off)
 
     def _reading(self, attention: bool | Reading) -> Reading | None:
         """Checked against the model before anything is computed.  Raises MataError, ValueError."""

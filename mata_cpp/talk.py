@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A checked question; sampling are the arguments of _core.Sampler."""
+    """A checked question; sampling are the arguments of _core.Sampler; off is set when it is cancelled."""
 
     clips: list[Audio]
     question: str
@@ -39,6 +40,7 @@ class Request:
     stop: tuple[str, ...] = ()
     sampling: dict[str, Any] = field(default_factory=dict)
     reading: Reading | None = None
+    off: threading.Event = field(default_factory=threading.Event)
 
 
 class Talk:
@@ -63,6 +65,8 @@ class Talk:
         self.mata: Mata | None = None
         self._lock, self._owner = threading.Lock(), 0
         self._cancelled = False
+        self._coming: weakref.WeakSet[threading.Event] = weakref.WeakSet()
+        self._coming_lock = threading.Lock()
         self._damage = damage
 
     @property
@@ -75,25 +79,39 @@ class Talk:
         """Whether this thread is in the middle of an answer."""
         return self._owner == threading.get_ident()
 
+    def coming(self) -> threading.Event:
+        """Announces a question whose clips are still to be read: cancel() sets the event until its turn has come."""
+        off = threading.Event()
+        with self._coming_lock:
+            self._coming.add(off)
+        return off
+
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, off: threading.Event | None = None) -> Iterator[None]:
         """Wait until no other thread talks.  Raises MataError in a thread that is itself answering."""
         if self.held_here:
             raise MataError("this chat is still answering in this thread: finish or close that stream first")
         with self._lock:
             try:
+                self._cancelled = False  # before there is an owner: what is cancelled from here on is this turn
+                if self._session is not None:
+                    self._session.clear_cancel()
                 self._owner = threading.get_ident()
                 if self._engine.closed:
                     raise MataError("this chat is closed")
-                self._cancelled = False
-                if self._session is not None:
-                    self._session.clear_cancel()
+                if off is not None:
+                    with self._coming_lock:
+                        self._coming.discard(off)
+                        self._cancelled |= off.is_set()
                 yield
             finally:
                 self._owner = 0
 
     def cancel(self) -> None:
-        """From any thread: end what is running, if anything is."""
+        """From any thread: end what is running, and what waits or reads its clips."""
+        with self._coming_lock:
+            for off in self._coming:
+                off.set()
         if self._owner:
             self._cancelled = True
             if self._session is not None:
@@ -103,7 +121,7 @@ class Talk:
 
     def answer(self, request: Request, sampler: Any) -> Iterator[Piece]:
         """The answer in pieces; the last carries the record.  The turn is kept once it has text."""
-        with self.turn():
+        with self.turn(request.off):
             started = time.perf_counter()
             messages = self._messages(request)
             with self._reader(request) as reader:
@@ -122,7 +140,7 @@ class Talk:
 
     def compare(self, request: Request) -> tuple[Answer, Answer]:
         """(with MATA, without) from one prefill; the conversation goes on with the first."""
-        with self.turn():
+        with self.turn(request.off):
             started = time.perf_counter()
             messages = self._messages(request)
             with self._reader(request) as reader:
@@ -144,7 +162,7 @@ class Talk:
     def choose(self, request: Request, options: Sequence[str]) -> Choice:
         """Score options as answers to request, which is not added to the conversation."""
         texts = scoring.check_options(options)
-        with self.turn():
+        with self.turn(request.off):
             started = time.perf_counter()
             messages = self._messages(request)
             with self._reader(request) as reader:
@@ -182,11 +200,12 @@ class Talk:
                 else [one.report(self._texts(row)) for one, row in zip(readers, rows, strict=True)],
             )
 
-    def encode(self, clips: Sequence[Audio]) -> list[Clip]:
+    def encode(self, clips: Sequence[Audio], off: threading.Event) -> list[Clip]:
         """Encode clips ahead of the question that needs them; their span is (0, 0) for now."""
-        with self.turn():
+        with self.turn(off):
             had_session = self._session is not None
             try:
+                self._check()
                 for clip in clips:
                     self.conversation.check_length(clip)
                 return [Clip.of(clip, self.conversation.encode(clip, self._check), (0, 0)) for clip in clips]
@@ -247,6 +266,7 @@ class Talk:
 
     def _prefill(self, messages: list[Message], reader: Reader | None = None) -> Prefill:
         """Logits for the first token, under the present setting."""
+        self._check()
         if self.mata is not None:
             self.mata.check_focus([self._encoder.audible_seconds(c) for message in messages for c in message.clips])
         plan = self.conversation.plan(messages)

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import align
 import numpy as np
 import packages
 import plain
@@ -63,6 +64,8 @@ LAST = {
     "tempo": 0.02,
 }
 """The same in stage 3: what takes longer to learn than the names of sounds."""
+BESIDE = 0.2
+"""What stage 1's loss counts beside the answers in stages 2 and 3."""
 Rates = tuple[float, float, float]
 RATES_1 = 1.5e-3, 2.5e-4
 """Stage 1: projector, encoder blocks."""
@@ -191,7 +194,7 @@ def stage2(
 ) -> None:
     """Writes what is learnt to save.  rates: of projector, encoder blocks and adapters; shares: of the clips."""
     rng, data = asker.rng, aligner.data
-    sampler = Sampler(data, rng, shares)
+    sampler, more = Sampler(data, rng, shares), Sampler(data, rng, align.SHARES)
     often = sampler.often()
     adapters = [p for p in model.parameters() if p.requires_grad]
     rest, last = aligner.projector.groups()
@@ -225,7 +228,10 @@ def stage2(
         clips += len(index)
         loss = asker.loss(heard.raw, heard.real, rows)
         losses["answers"].append(float(loss.detach()))
-        loss = loss + 0.2 * aligner.loss(index, heard, rng, seen, helped=False)
+        loss = loss + BESIDE * aligner.loss(index, heard, rng, seen, helped=False)
+        index = more.batch(24)  # a third of a step's time
+        heard = aligner.hear(data.batch(index, rng), drop=0.15)
+        loss = loss + BESIDE * aligner.loss(index, heard, rng, seen, helped=False)
         if clock.step % 8 == 7:
             kept = asker.kept(6)
             losses["text"].append(float(kept.detach()))

@@ -296,6 +296,38 @@ def test_cancel_while_a_clip_is_encoded(make_chat, clip):
     assert chat.ask(clip, QUESTION).text == "rain"
 
 
+def test_cancel_while_a_file_is_read(make_chat, clip, monkeypatch):
+    import mata_cpp.chat
+
+    chat = make_chat()
+    read = mata_cpp.chat.as_clips
+    with monkeypatch.context() as patch:
+        patch.setattr(mata_cpp.chat, "as_clips", lambda audio: chat.cancel() or read(audio))
+        answer = chat.ask(clip, QUESTION)
+        assert (answer.text, answer.finish_reason) == ("", "cancelled")
+        for call in (
+            lambda: chat.encode(clip),
+            lambda: chat.choose(clip, "Which?", ["a", "b"]),
+            lambda: chat.compare(clip, QUESTION),
+        ):
+            with pytest.raises(CancelledError):
+                call()
+    assert chat.messages == []
+    assert chat.ask(clip, QUESTION).text == "rain"
+
+
+def test_cancel_reaches_a_question_that_waits_for_its_turn(make_chat, clip):
+    chat = make_chat()
+    waiting = chat.stream(clip, QUESTION)
+    assert chat.ask(clip, "First?").text == "rain"
+    chat.cancel()
+    assert [piece.answer.finish_reason for piece in waiting] == ["cancelled"]
+    forgotten = chat.stream(clip, QUESTION)
+    del forgotten
+    chat.cancel()
+    assert chat.ask(clip, QUESTION).text == "rain"
+
+
 def test_encoding_ahead_keeps_no_sequence(make_chat, clip):
     chat = make_chat(n_seq_max=1)
     chat.encode(clip)
