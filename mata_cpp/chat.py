@@ -170,7 +170,8 @@ class AudioChat:
         The clips are decoded at once, the rest happens while iterating.  temperature 0 is greedy.
         seed None: the chat's.  grammar: GBNF.  attention: True, or a Reading, to have ``answer.attention``
         tell where the answer listened; MataError where that cannot be read.  An interrupt, or closing
-        the iterator, keeps what was said so far as the answer.  Raises AudioError, ContextFullError,
+        the iterator, keeps what was said so far as the answer; cancel() also ends it before its first
+        piece is taken.  Raises AudioError, ContextFullError,
         ModelError, ValueError.
         """
         sampling = {
@@ -240,13 +241,13 @@ class AudioChat:
         Their span is (0, 0), since they are in no prompt yet.  Raises AudioError, CancelledError.
         """
         self._check_open()
-        off = self._talk.coming()
-        return self._talk.encode(as_clips(audio), off)
+        ticket = self._talk.coming()
+        return self._talk.encode(as_clips(audio), ticket)
 
     def cancel(self) -> None:
-        """From any thread: end what was asked soon, while a file is read, a clip encoded, or another answer waited for.
+        """From any thread: end soon what has been asked, a clip's encoding included.
 
-        A file is read to its end first.
+        A file is read to its end first; what waits for another answer ends when that one has ended.
         ask and stream then answer with finish_reason "cancelled"; compare, choose and encode raise CancelledError.
         """
         self._talk.cancel()
@@ -309,8 +310,8 @@ class AudioChat:
             raise ValueError("the question must be a text that is not empty")
         checks.text(question, "the question")
         chosen = self.system if system is None else checks.text(system, "the system message")
-        off = self._talk.coming()
-        return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {}, reading, off)
+        ticket = self._talk.coming()
+        return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {}, reading, ticket)
 
     def _reading(self, attention: bool | Reading) -> Reading | None:
         """Checked against the model before anything is computed.  Raises MataError, ValueError."""

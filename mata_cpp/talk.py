@@ -29,9 +29,16 @@ if TYPE_CHECKING:
     from ._core import Engine
 
 
+class Ticket:
+    """Of a question that has been asked and has not had its turn: whether it was cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+
 @dataclass(frozen=True)
 class Request:
-    """A checked question; sampling are the arguments of _core.Sampler; off is set when it is cancelled."""
+    """A checked question; sampling are the arguments of _core.Sampler."""
 
     clips: list[Audio]
     question: str
@@ -40,7 +47,7 @@ class Request:
     stop: tuple[str, ...] = ()
     sampling: dict[str, Any] = field(default_factory=dict)
     reading: Reading | None = None
-    off: threading.Event = field(default_factory=threading.Event)
+    ticket: Ticket = field(default_factory=Ticket)
 
 
 class Talk:
@@ -65,8 +72,8 @@ class Talk:
         self.mata: Mata | None = None
         self._lock, self._owner = threading.Lock(), 0
         self._cancelled = False
-        self._coming: weakref.WeakSet[threading.Event] = weakref.WeakSet()
-        self._coming_lock = threading.Lock()
+        self._coming: set[weakref.ref[Ticket]] = set()
+        self._coming_lock = threading.RLock()  # a signal handler may cancel in a thread that holds it
         self._damage = damage
 
     @property
@@ -79,15 +86,16 @@ class Talk:
         """Whether this thread is in the middle of an answer."""
         return self._owner == threading.get_ident()
 
-    def coming(self) -> threading.Event:
-        """Announces a question whose clips are still to be read: cancel() sets the event until its turn has come."""
-        off = threading.Event()
+    def coming(self) -> Ticket:
+        """Announces a question whose clips are still to be read: cancel() reaches it until its turn has come."""
+        ticket = Ticket()
         with self._coming_lock:
-            self._coming.add(off)
-        return off
+            alive = {ref for ref in self._coming if ref() is not None}
+            self._coming = {*alive, weakref.ref(ticket)}
+        return ticket
 
     @contextmanager
-    def turn(self, off: threading.Event | None = None) -> Iterator[None]:
+    def turn(self, ticket: Ticket | None = None) -> Iterator[None]:
         """Wait until no other thread talks.  Raises MataError in a thread that is itself answering."""
         if self.held_here:
             raise MataError("this chat is still answering in this thread: finish or close that stream first")
@@ -99,10 +107,11 @@ class Talk:
                 self._owner = threading.get_ident()
                 if self._engine.closed:
                     raise MataError("this chat is closed")
-                if off is not None:
+                if ticket is not None:
                     with self._coming_lock:
-                        self._coming.discard(off)
-                        self._cancelled |= off.is_set()
+                        self._coming.discard(weakref.ref(ticket))
+                        if ticket.cancelled:
+                            self._cancelled = True
                 yield
             finally:
                 self._owner = 0
@@ -110,8 +119,10 @@ class Talk:
     def cancel(self) -> None:
         """From any thread: end what is running, and what waits or reads its clips."""
         with self._coming_lock:
-            for off in self._coming:
-                off.set()
+            for ref in tuple(self._coming):
+                ticket = ref()
+                if ticket is not None:
+                    ticket.cancelled = True
         if self._owner:
             self._cancelled = True
             if self._session is not None:
@@ -121,7 +132,7 @@ class Talk:
 
     def answer(self, request: Request, sampler: Any) -> Iterator[Piece]:
         """The answer in pieces; the last carries the record.  The turn is kept once it has text."""
-        with self.turn(request.off):
+        with self.turn(request.ticket):
             started = time.perf_counter()
             messages = self._messages(request)
             with self._reader(request) as reader:
@@ -140,7 +151,7 @@ class Talk:
 
     def compare(self, request: Request) -> tuple[Answer, Answer]:
         """(with MATA, without) from one prefill; the conversation goes on with the first."""
-        with self.turn(request.off):
+        with self.turn(request.ticket):
             started = time.perf_counter()
             messages = self._messages(request)
             with self._reader(request) as reader:
@@ -162,7 +173,7 @@ class Talk:
     def choose(self, request: Request, options: Sequence[str]) -> Choice:
         """Score options as answers to request, which is not added to the conversation."""
         texts = scoring.check_options(options)
-        with self.turn(request.off):
+        with self.turn(request.ticket):
             started = time.perf_counter()
             messages = self._messages(request)
             with self._reader(request) as reader:
@@ -200,9 +211,9 @@ class Talk:
                 else [one.report(self._texts(row)) for one, row in zip(readers, rows, strict=True)],
             )
 
-    def encode(self, clips: Sequence[Audio], off: threading.Event) -> list[Clip]:
+    def encode(self, clips: Sequence[Audio], ticket: Ticket) -> list[Clip]:
         """Encode clips ahead of the question that needs them; their span is (0, 0) for now."""
-        with self.turn(off):
+        with self.turn(ticket):
             had_session = self._session is not None
             try:
                 self._check()

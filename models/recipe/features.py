@@ -428,6 +428,7 @@ def main() -> None:
         if clip.use == "dev"
         and ("sound" in clip.what or "digit" in clip.what or clip.what.get("text"))
         and clip.source not in sources.DOUBLES
+        and not (clip.what.get("text") and clip.length > LONGEST * RATE)
     ]
     made = [(heard(store.audio(clip)), clip.what) for store, clip in held]
     scenes = Plan(items, ("dev",))

@@ -384,7 +384,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--debs", type=Path)
-    parser.add_argument("--phrases", type=int, default=9000)
+    parser.add_argument("--phrases", type=int, default=5000)
     parser.add_argument("--neural", type=int, default=1700, help="phrases of the neural voice")
     parser.add_argument("--only", choices=("soundfonts", "phrases", "neural"))
     arguments = parser.parse_args()

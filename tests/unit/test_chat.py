@@ -1,6 +1,7 @@
 """AudioChat on the stand-in: turns, follow-ups, stops, choices."""
 
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -322,6 +323,16 @@ def test_cancel_reaches_a_question_that_waits_for_its_turn(make_chat, clip):
     assert chat.ask(clip, "First?").text == "rain"
     chat.cancel()
     assert [piece.answer.finish_reason for piece in waiting] == ["cancelled"]
+    first, finish_reasons = chat.stream(clip, QUESTION), []
+    next(first)  # this thread is in the middle of an answer
+    thread = threading.Thread(target=lambda: finish_reasons.append(chat.ask(clip, "Second?").finish_reason))
+    thread.start()
+    while len(chat._talk._coming) < 1:
+        time.sleep(0.01)
+    chat.cancel()
+    assert list(first)[-1].answer.finish_reason == "cancelled"
+    thread.join(10)
+    assert finish_reasons == ["cancelled"]
     forgotten = chat.stream(clip, QUESTION)
     del forgotten
     chat.cancel()
