@@ -1,4 +1,4 @@
-"""The notice that goes with the files: what they are made from, and every source that was trained on.
+"""Step 7: the notice that goes with the files: what they are made from, and every source that was trained on.
 
 python attribute.py --work WORK > ../tiny/NOTICE.md
 """

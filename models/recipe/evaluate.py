@@ -1,4 +1,4 @@
-"""Step 7: the table of the model card, measured on the shipped runtime (quantized files, llama.cpp through mata_cpp).
+"""Step 8: the table of the model card, measured on the shipped runtime (quantized files, llama.cpp through mata_cpp).
 
     python evaluate.py --work WORK [--most 100] [--only NAME...]
 
