@@ -495,7 +495,7 @@ SOUNDFONTS = {  # package: (use, ending of the file in it, licence)
     "libsonivox3": ("train", ".so.3.6.11.0", "Apache-2.0, Sonic Network"),
     "timgm6mb-soundfont": ("test", ".sf2", "GPL-2"),
 }
-"""Not csound-soundfont (public domain): a quarter of the samples in timgm6mb are in it, byte for byte."""
+"""Not csound-soundfont (public domain): it shares samples with timgm6mb, byte for byte."""
 
 DOUBLES = frozenset(
     (

@@ -19,7 +19,6 @@ import numpy as np
 import packages
 import phrases
 import prompts
-import qa
 import timing
 import torch
 from clips import RATE, Store
@@ -28,7 +27,7 @@ from whisper import log_mel, scaled
 START = ["<|startoftranscript|>", "<|notimestamps|>"]
 SURE = -0.45
 """Mean log probability of a token, at least."""
-NUMBERS = (*qa.DIGITS, "ten", "eleven", "twelve")
+NUMBERS = [prompts.NUMBERS[str(n)] for n in range(13)]
 ALONE = re.compile(r"(?<![\w.,$:-])\d+(?![\w%:-]|[.,]\d)")
 """Numbers read as such: not those of 1.5, $5 and 12:30."""
 
