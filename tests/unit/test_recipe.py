@@ -1,11 +1,13 @@
-"""The label tables and question makers of models/recipe, which need nothing but Python."""
+"""The label tables and question makers of models/recipe, which need nothing but Python and numpy."""
 
 import gzip
+import itertools
 import random
 import struct
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 RECIPE = Path(__file__).resolve().parents[2] / "models" / "recipe"
@@ -22,7 +24,17 @@ def recipe():
         yield labels, qa, sources
     finally:
         sys.path.remove(str(RECIPE))
-        for name in ("edit_distance", "labels", "more_sources", "packages", "phrases", "prompts", "qa", "sources"):
+        for name in (
+            "edit_distance",
+            "labels",
+            "more_sources",
+            "packages",
+            "phrases",
+            "prompts",
+            "qa",
+            "sources",
+            "viterbi",
+        ):
             sys.modules.pop(name, None)
 
 
@@ -171,8 +183,64 @@ def test_spoken_texts_are_made_of_known_words(recipe):
     assert all(2 <= len(text) <= 9 for text in changed)
     share = sum(word in known for text in changed for word in text) / sum(map(len, changed))
     assert 0.55 < share < 0.75
+    few = [text.split() for text in phrases.few(texts, words, rng, 600)]
+    assert all(1 <= len(text) <= 3 and set(text) <= {*words, *known, *phrases.SPOKEN} for text in few)
+    assert all(any(word in pool for text in few for word in text) for pool in (words, known, phrases.SPOKEN))
+    common = phrases.common(texts, [f"word{i}" for i in range(4000)])
+    weights = [phrases.weight(text, common) for text in ("go on monday", "word1499 on", "word1500 on", "word1500")]
+    assert weights[0] == weights[1] == 1 > weights[2] > weights[3] > 0
     sentences = phrases.sentences(rng, 100)
     assert len(sentences) == 100 and len(set(sentences)) > 80
+
+
+def test_examples_are_quoted_phrases_of_known_words(recipe, tmp_path):
+    import phrases
+
+    (tmp_path / "wamerican").mkdir()
+    (tmp_path / "wamerican" / "american-english").write_text("the\ncat\nsat\nwas\nsaw\nhere\nParis\n")
+    (tmp_path / "wordnet-base").mkdir()
+    for part, lines in {
+        "noun": '  1 "the cat sat" is in the licence\n01 n | an animal; "The cat, it sat here"; "the cat saw Paris"\n',
+        "verb": '02 v | to sit; "I sat"; "the dog sat"; "here"\n',
+        "adj": '03 a | of it; "the cat was here"; "' + "the cat " * 5 + '"\n',
+        "adv": '04 r 0000 | ("no gloss") "The cat, it sat here"\n',
+    }.items():
+        (tmp_path / "wordnet-base" / f"data.{part}").write_text(lines)
+    found = phrases.examples(tmp_path)
+    assert sorted(found) == ["i sat", "the cat it sat here", "the cat was here"]
+    assert found == phrases.examples(tmp_path)
+
+
+def test_the_cheapest_way_is_as_cheap_as_the_best_of_all(recipe):
+    import viterbi
+
+    rng = np.random.default_rng(0)
+    for jump in (0.0, 0.2, 5.0):
+        cost, units = rng.random((5, 3)), rng.integers(0, 6, (5, 3))
+
+        def total(way, cost=cost, units=units, jump=jump):
+            chosen = units[range(5), way]
+            return cost[range(5), way].sum() + jump * int((chosen[1:] != chosen[:-1] + 1).sum())
+
+        best = min(itertools.product(range(3), repeat=5), key=total)
+        assert tuple(viterbi.cheapest(cost, units, jump)) == best
+
+
+def test_silence_around_a_phrase(recipe):
+    import silence
+
+    rng, rows = np.random.default_rng(0), np.ones((4, 1024), np.float32)
+    for frames in (2, 96, 144, 150, 600, 602):
+        for _ in range(20):
+            before, after = silence.silences(frames, rng)
+            total = before + frames + after
+            assert total % silence.QUANTUM == 0 and before < 60 and after < 216
+            assert frames <= 600 or (before == 0 and after < silence.QUANTUM)
+            made = silence.events_between(rows, np.zeros(1024, np.float32), before, frames, after, rng)
+            assert len(made) == len(range(0, max(1, total - 96 + 48), 48))
+            for number, row in enumerate(made):
+                speaks = 48 * number < before + frames and 48 * number + 96 > before
+                assert row.min() == row.max() == float(speaks)
 
 
 def test_a_prompt_is_told_by_the_name_of_its_file(recipe):
