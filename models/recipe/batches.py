@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import math
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from labels import KIND
 from projector import STACK
 from torch import Tensor
 from whisper import MELS, scaled
@@ -22,6 +24,8 @@ SAID = ("text", "digit")
 """Groups whose clips are words, whoever says them."""
 OFTEN = {"music": 4.0, "speech": 3.0}
 """Labels that are a kind by themselves are drawn more often than one of many."""
+INSTRUMENT = 1.8
+"""So are instruments: every other synthesizer's are as from another world."""
 
 
 def group_of(what: dict) -> str:
@@ -156,8 +160,14 @@ def roughened(level: Tensor, rng: random.Random, whole: bool, other: Tensor | No
     return level
 
 
+def _often(label: str) -> float:
+    return OFTEN.get(label, INSTRUMENT if KIND.get(label) == "musical instrument" else 1.0)
+
+
 class Sampler:
-    """Draws variants by task, then (sounds) by label.  shares: how much of each task; those not named are not drawn."""
+    """Draws variants by task, then by label (sounds) or weight.  shares: how much of each task; those not named are not
+    drawn.
+    """
 
     def __init__(self, data: Features, rng: random.Random, shares: dict[str, float]) -> None:
         self.rng = rng
@@ -168,8 +178,13 @@ class Sampler:
         self.shares = {name: share for name, share in shares.items() if name in self.groups}
         self.frames = [what["frames"] for what in data.about]
         self.weights = {
-            name: {label: math.sqrt(min(len(part), 400)) * OFTEN.get(label, 1.0) for label, part in group.items()}
+            name: {label: math.sqrt(min(len(part), 400)) * _often(label) for label, part in group.items()}
             for name, group in self.groups.items()
+        }
+        self.bounds = {
+            name: list(itertools.accumulate(data.about[i].get("weight", 1.0) for i in group[""]))
+            for name, group in self.groups.items()
+            if name != "sound"
         }
 
     def often(self) -> dict[str, float]:
@@ -178,6 +193,8 @@ class Sampler:
 
     def one(self) -> int:
         (name,) = self.rng.choices(list(self.shares), list(self.shares.values()))
+        if name in self.bounds:
+            return self.rng.choices(self.groups[name][""], cum_weights=self.bounds[name])[0]
         weights = self.weights[name]
         (label,) = self.rng.choices(list(weights), list(weights.values()))
         return self.rng.choice(self.groups[name][label])
