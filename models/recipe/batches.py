@@ -177,9 +177,8 @@ class Sampler:
             self.groups[group][what["sound"] if group == "sound" else ""].append(i)
         self.shares = {name: share for name, share in shares.items() if name in self.groups}
         self.frames = [what["frames"] for what in data.about]
-        self.weights = {
-            name: {label: math.sqrt(min(len(part), 400)) * _often(label) for label, part in group.items()}
-            for name, group in self.groups.items()
+        self.labels = {
+            label: math.sqrt(min(len(part), 400)) * _often(label) for label, part in self.groups["sound"].items()
         }
         self.bounds = {
             name: list(itertools.accumulate(data.about[i].get("weight", 1.0) for i in group[""]))
@@ -189,14 +188,13 @@ class Sampler:
 
     def often(self) -> dict[str, float]:
         """How often each label is drawn, relatively; labels without a clip are not in it."""
-        return self.weights["sound"]
+        return self.labels
 
     def one(self) -> int:
         (name,) = self.rng.choices(list(self.shares), list(self.shares.values()))
         if name in self.bounds:
             return self.rng.choices(self.groups[name][""], cum_weights=self.bounds[name])[0]
-        weights = self.weights[name]
-        (label,) = self.rng.choices(list(weights), list(weights.values()))
+        (label,) = self.rng.choices(list(self.labels), list(self.labels.values()))
         return self.rng.choice(self.groups[name][label])
 
     def batch(self, n: int) -> list[int]:

@@ -297,6 +297,8 @@ class Scenes:
         return augment.vary(x, rng, gentle=True, changes_speed=False), {"tempo": "up" if up else "down"}
 
 
+TOLD = 60
+"""Of the texts, so many first ones tell what the synthetic voice is like."""
 MORE = 1.4
 """How often phrases in the recorded voice are drawn, others once."""
 
@@ -452,7 +454,7 @@ class Plan:
         texts = [text for text in texts if text not in self.held]
         rng.shuffle(texts)
         encoder = Encoder(packages.whisper_file(wheels))
-        return Alike(encoder, network, [self.audio(clip) for clip in prompts], common, texts[:60]), texts
+        return Alike(encoder, network, [self.audio(clip) for clip in prompts], common, texts[:TOLD]), texts
 
     def alike(self, per_label: int, wheels: Path, debs: Path, network: yamnet.Yamnet, common: set[str]) -> None:
         """Phrases in the recorded voice, where there are recordings of it."""

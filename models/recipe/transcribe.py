@@ -22,6 +22,7 @@ import prompts
 import timing
 import torch
 from clips import RATE, Store
+from torch import Tensor
 from whisper import log_mel, scaled
 
 START = ["<|startoftranscript|>", "<|notimestamps|>"]
@@ -39,6 +40,14 @@ def spoken(tokens: list[str]) -> str:
     return re.sub(r"[^a-z0-9' ]+", " ", text.lower()).strip()
 
 
+def understood(model: ctranslate2.models.Whisper, level: Tensor, beams: int) -> tuple[str, float]:
+    """What is said in 30 s (whisper.log_mel, [80, 3000]), and its mean log probability of a token."""
+    mel = scaled(level[None], torch.ones(1, 3000, dtype=torch.bool))
+    given = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy(), np.float32))
+    (heard,) = model.generate(given, [START], beam_size=beams, return_scores=True, max_length=100)
+    return " ".join(spoken(heard.sequences[0]).split()), heard.scores[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
@@ -51,11 +60,8 @@ def main() -> None:
     model = timing.whisper(arguments.work / "wheels", 2)
     for clip in clips:
         samples = np.pad(store.audio(clip)[: 30 * RATE], (0, max(0, 30 * RATE - clip.length)))
-        mel = scaled(log_mel(samples)[None], torch.ones(1, 3000, dtype=torch.bool))
-        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy(), np.float32))
-        (heard,) = model.generate(features, [START], beam_size=5, return_scores=True, max_length=100)
-        text = " ".join(spoken(heard.sequences[0]).split())
-        if heard.scores[0] >= SURE and text and not re.search(r"\d", text):
+        text, score = understood(model, log_mel(samples), 5)
+        if score >= SURE and text and not re.search(r"\d", text):
             found[clip.source] = prompts.CORRECTED.get(prompts.name(clip.source), text)
         elif clip.use == "train":
             named = prompts.CORRECTED.get(prompts.name(clip.source)) or prompts.named(clip.source, known)

@@ -24,18 +24,8 @@ def recipe():
         yield labels, qa, sources
     finally:
         sys.path.remove(str(RECIPE))
-        for name in (
-            "edit_distance",
-            "labels",
-            "more_sources",
-            "packages",
-            "phrases",
-            "prompts",
-            "qa",
-            "sources",
-            "viterbi",
-        ):
-            sys.modules.pop(name, None)
+        for path in RECIPE.glob("*.py"):
+            sys.modules.pop(path.stem, None)
 
 
 def test_every_label_has_a_kind_and_no_word_means_two_things(recipe):
