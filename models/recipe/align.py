@@ -138,7 +138,7 @@ class Aligner:
         self.piece_directions = F.normalize(self.words.table[self.pieces] - self.words.centre, dim=-1)
 
     def hear(self, batch: Batch, drop: float = 0.0) -> Heard:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(batch.mels.device.type, torch.bfloat16):
             frames, lengths = self.encoder.before(batch.mels, batch.lengths)
             heard = self.projector.heard(frames, lengths)
             tokens, real = self.projector.project(heard, lengths, batch.rows, batch.nearest, drop)

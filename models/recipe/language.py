@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fused
 import gguf
 import numpy as np
 import torch
@@ -160,10 +161,6 @@ class LanguageModel(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.table).float()
 
-    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        y = x.float()
-        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * weight).to(self.table.dtype)
-
     def merge(self) -> None:
         """To be called whenever the adapters have changed."""
         for module in self.modules():
@@ -184,29 +181,24 @@ class LanguageModel(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor, layout: Layout) -> Tensor:
         """x [T, 576], positions [T]."""
-        size = self.width // self.heads
+        size, dtype = self.width // self.heads, self.table.dtype
         angle = positions[:, None] * self.base ** (-torch.arange(0, size, 2) / size)
-        cos, sin = (f(angle)[:, None, :].to(self.table.dtype) for f in (torch.cos, torch.sin))
+        cos, sin = (f(angle)[:, None, :].to(dtype) for f in (torch.cos, torch.sin))
         batch, length = layout.place.shape
         times = self.heads // self.kv_heads
-        hidden = torch.zeros(layout.mask.shape, dtype=self.table.dtype).masked_fill(~layout.mask, -1e4)[:, None, None]
-
-        def rotate(y: Tensor) -> Tensor:
-            one, two = y[..., 0::2], y[..., 1::2]
-            return torch.stack((one * cos - two * sin, one * sin + two * cos), -1).flatten(-2)
-
+        hidden = torch.zeros(layout.mask.shape).masked_fill(~layout.mask, -1e4)[:, None, None]
         x = x.float()
         for layer, (attention_norm, ffn_norm) in zip(self.layers, self.norms, strict=True):
-            y = self._norm(x, attention_norm)
-            q = rotate(layer["attn_q"](y).unflatten(-1, (self.heads, size)) * size**-0.5)
-            k = rotate(layer["attn_k"](y).unflatten(-1, (self.kv_heads, size)))
+            y = fused.norm(x, attention_norm, self.eps, dtype)
+            q = fused.rotated(layer["attn_q"](y).unflatten(-1, (self.heads, size)), cos * size**-0.5, sin * size**-0.5)
+            k = fused.rotated(layer["attn_k"](y).unflatten(-1, (self.kv_heads, size)), cos, sin)
             v = layer["attn_v"](y).unflatten(-1, (self.kv_heads, size))
             q, k, v = (Spread.apply(y, layout).transpose(1, 2) for y in (q, k, v))
             q = q.reshape(batch, self.kv_heads, times * length, size)  # the heads that share keys, one behind another
-            scores = (q @ k.transpose(2, 3)).view(batch, self.kv_heads, times, length, length) + hidden
-            y = scores.softmax(-1).view(batch, self.kv_heads, times * length, length) @ v
+            scores = (q @ k.transpose(2, 3)).view(batch, self.kv_heads, times, length, length)
+            y = fused.weights(scores, hidden).view(batch, self.kv_heads, times * length, length) @ v
             y = y.reshape(batch, self.heads, length, size).transpose(1, 2).reshape(batch, length, self.width)
             x = x + layer["attn_output"](Packed.apply(y, layout))
-            y = self._norm(x, ffn_norm)
-            x = x + layer["ffn_down"](F.silu(layer["ffn_gate"](y)) * layer["ffn_up"](y))
-        return self._norm(x, self.last_norm)
+            y = fused.norm(x, ffn_norm, self.eps, dtype)
+            x = x + layer["ffn_down"](fused.swiglu(layer["ffn_gate"](y), layer["ffn_up"](y)))
+        return fused.norm(x, self.last_norm, self.eps, dtype)

@@ -14,6 +14,7 @@ import collections
 import json
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,7 +213,7 @@ def stage2(
     clips = asked = 0
     clock.begun = time.monotonic()
     while clock.share() < 1:
-        index = sampler.batch(16)
+        index = sampler.batch(32)
         heard = aligner.hear(data.batch(index, rng), drop=0.15)
         model.merge()
         rows = []
@@ -249,13 +250,14 @@ def stage2(
 
 
 def store(path: Path, aligner: Aligner, model: LanguageModel) -> None:
-    adapters = {name: value.detach().clone() for name, value in model.named_parameters()}
+    def held(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.detach().cpu() for name, value in values.items()}
+
+    heads = {name: getattr(aligner.heads, name) for name in ("scale", "blank", "piece_scale")}
     what = {
-        "projector": aligner.projector.state_dict(),
-        "adapters": adapters,
-        "scale": aligner.heads.scale.detach(),
-        "blank": aligner.heads.blank.detach(),
-        "piece_scale": aligner.heads.piece_scale.detach(),
+        "projector": held(aligner.projector.state_dict()),
+        "adapters": held(dict(model.named_parameters())),
+        **held(heads),
         "hidden": HIDDEN,
         "rank": RANK,
         "alpha": ALPHA,
@@ -283,6 +285,8 @@ def main() -> None:
         parser.error("--begin is where stage 1 begins: not with --skip-1 or --skip-2")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
+    if torch.cuda.is_available():
+        torch.set_default_device("cuda")
     work: Path = arguments.work
     path = arguments.model or catalogue.resolve("tiny").model
     model = LanguageModel(path, RANK, ALPHA, torch.bfloat16)
@@ -301,11 +305,11 @@ def main() -> None:
     if skip:
         begin = work / ("trained.pt" if arguments.skip_2 else "stage1.pt")
     if begin is not None:
-        trained = torch.load(begin)
+        trained = torch.load(begin, map_location="cpu")
         projector.load_state_dict(trained["projector"])
         model.load_state_dict(trained["adapters"], strict=False)
         for name in ("scale", "blank", "piece_scale"):
-            getattr(aligner.heads, name).data = trained[name]
+            getattr(aligner.heads, name).data.copy_(trained[name])
     if not skip:
         clock, rng = Clock(arguments.minutes_1, arguments.steps_1), random.Random(arguments.seed + 1)
         aligner.train(Features(work / "features-dev"), clock, rng, RATES_1)
