@@ -96,6 +96,7 @@ class Engine:
     sample_rate: int  # Hz; 0 without audio
     max_samples: int  # of a clip, the reference hears no more; 0: no limit
     projector: str  # clip.projector_type, "" without audio
+    prompt_rule: str  # the projector's mata.audio.prompt: by which rule clips are written into a prompt; "": its type's
     projector_checked: bool  # audio path follows the reference implementation (see docs)
     chat_template: str  # Jinja source; "" when the GGUF has none
     bos_token: str

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from .encoder import NO_SILENCE, Silence
 from .errors import ModelError
-from .prompt_rules import PLAIN, PromptRule
 
 Report = Callable[[str], None]
 DEFAULT_MODEL = "tiny"
@@ -51,8 +50,7 @@ class OwnFile:
 class Entry:
     """A model of the catalogue: its two files, and one line on what it is.
 
-    silence: what it was trained to hear after a clip.  rule: how it was trained to be asked (None: as its
-    projector's type says).  lora: an adapter that belongs to the projector.
+    silence: what it was trained to hear after a clip.  lora: an adapter that belongs to the projector.
     """
 
     name: str
@@ -60,7 +58,6 @@ class Entry:
     mmproj: OwnFile | HubFile
     about: str
     silence: Silence = NO_SILENCE
-    rule: PromptRule | None = None
     lora: OwnFile | HubFile | None = None
 
 
@@ -76,7 +73,6 @@ ENTRIES = (
         ),
         OwnFile("tiny/mmproj-tiny-q8_0.gguf"),
         "SmolLM2-135M-Instruct with whisper-tiny.en and YAMNet: names sounds, instruments and digits; 128 MB",
-        rule=PLAIN,
         lora=OwnFile("tiny/lora-tiny-q8_0.gguf"),
     ),
     Entry(
@@ -110,14 +106,13 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name: how messages call the model; silence, rule, lora as in Entry; wheel: the model's origin."""
+    """What to load.  name: how messages call the model; silence, lora as in Entry; wheel: the model's origin."""
 
     name: str
     model: Path
     mmproj: Path
     silence: Silence = NO_SILENCE
     wheel: WheelFile | None = None
-    rule: PromptRule | None = None
     lora: Path | None = None
 
     def damage(self) -> str | None:
@@ -159,14 +154,14 @@ def resolve(
     if entry is not None and not Path(text).is_file():
         from . import download
 
-        silence, rule, adapter = NO_SILENCE, None, None
+        silence, adapter = NO_SILENCE, None
         if projector is None:
             projector = download.obtain(entry.mmproj, entry, report)
-            silence, rule = entry.silence, entry.rule
+            silence = entry.silence
             adapter = None if entry.lora is None else download.obtain(entry.lora, entry, report)
         wheel = entry.model if isinstance(entry.model, WheelFile) else None
         model = download.obtain(entry.model, entry, report)
-        return ModelFiles(entry.name, model, projector, silence, wheel, rule, adapter)
+        return ModelFiles(entry.name, model, projector, silence, wheel, adapter)
     path = Path(text)
     if not path.exists() and _looks_like_name(text):
         raise ModelError(_unknown(text))

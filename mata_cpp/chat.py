@@ -85,7 +85,7 @@ class AudioChat:
             try:
                 check_mata(self._engine, mata)
                 self._encoder = AudioEncoder(self._engine, files.silence)
-                prompts = PromptBuilder.for_engine(self._engine, template_variables, files.rule)
+                prompts = PromptBuilder.for_engine(self._engine, template_variables)
             except BaseException:
                 self._engine.close()
                 raise

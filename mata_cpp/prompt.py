@@ -82,8 +82,8 @@ class PromptBuilder:
     def for_engine(
         cls, engine: Engine, variables: Mapping[str, Any] | None = None, rule: PromptRule | None = None
     ) -> PromptBuilder:
-        """rule None: that of the engine's projector."""
-        rule = rule_of(engine.projector) if rule is None else rule
+        """rule None: that of the engine's projector.  Raises ModelError."""
+        rule = rule_of(engine.projector, engine.prompt_rule) if rule is None else rule
         source = engine.chat_template
         wanted = rule.template and (rule.replaces or not source.strip())
         if wanted and all(len(engine.tokenize(text)) == 1 for text in rule.needs):

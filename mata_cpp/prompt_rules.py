@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .errors import ModelError
+
 HELPFUL = "You are a helpful assistant."
 
 CHATML = """\
@@ -100,5 +102,12 @@ RULES = {
 """By the type of the projector, as the engine names it."""
 
 
-def rule_of(projector: str) -> PromptRule:
-    return RULES.get(projector, PLAIN)
+def rule_of(projector: str, named: str = "") -> PromptRule:
+    """The rule of a projector's type, unless its file names one of RULES or "plain".  Raises ModelError."""
+    if named in ("", "plain"):
+        return PLAIN if named else RULES.get(projector, PLAIN)
+    if named not in RULES:
+        raise ModelError(
+            f'the projector wants prompts by the rule "{named}", which is unknown here: a newer mata-cpp may know it'
+        )
+    return RULES[named]

@@ -71,7 +71,7 @@ class Engine:
         self.has_audio = True
         self.sample_rate = 16000
         self.max_samples = 0
-        self.projector, self.projector_checked = "own", True
+        self.projector, self.projector_checked, self.prompt_rule = "own", True, ""
         self.chat_template = CHATML
         self.bos_token, self.eos_token = "<|bos|>", "<|im_end|>"
         self.add_bos = False

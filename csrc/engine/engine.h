@@ -89,6 +89,7 @@ public:
         int32_t     sample_rate       = 0;
         int64_t     max_samples       = 0; // of a clip, no more are heard; 0: no limit
         std::string projector;
+        std::string prompt_rule;           // of the prompts the projector was trained with; "": the projector type's
         bool        projector_checked = false;
         std::string mata_refusal;
         std::vector<int32_t> attention_layers;      // those that have attention to read

@@ -87,6 +87,7 @@ GgufInfo probe_gguf(const std::string & path) {
 
     info.architecture = get_string(ctx.get(), "general.architecture");
     info.type         = get_string(ctx.get(), "general.type");
+    info.prompt_rule  = get_string(ctx.get(), "mata.audio.prompt");
     info.has_audio    = get_bool  (ctx.get(), "clip.has_audio_encoder");
     info.has_vision   = get_bool  (ctx.get(), "clip.has_vision_encoder");
     info.projector    = get_string(ctx.get(), "clip.audio.projector_type");

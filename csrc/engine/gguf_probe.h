@@ -11,6 +11,7 @@ struct GgufInfo {
     std::string architecture;       // general.architecture: "llama", "clip", ...
     std::string type;               // general.type: "model", "mmproj", "adapter", ... or ""
     std::string projector;          // clip.projector_type or clip.audio.projector_type
+    std::string prompt_rule;        // mata.audio.prompt: by whose rule clips are written into a prompt; "": the projector type's
     bool        has_audio  = false; // an audio encoder
     bool        has_vision = false;
     int64_t     n_tensors  = 0;

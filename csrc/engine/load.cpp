@@ -270,6 +270,7 @@ void Engine::load_mmproj(const EngineParams & params) {
     facts_.has_audio   = true;
     facts_.sample_rate = mtmd_get_audio_sample_rate(mtmd_.get());
     facts_.projector   = info.projector;
+    facts_.prompt_rule = info.prompt_rule;
 #ifdef MATA_HAS_MTMD
     facts_.projector         = mata_mtmd_projector(mtmd_.get());
     facts_.projector_checked = mata_mtmd_audio_checked(mtmd_.get());

@@ -51,6 +51,7 @@ def projector(path: Path, work: Path, trained: dict, kind: Type) -> None:
     writer.add_file_type(7 if kind == Type.Q8_0 else 1)
     writer.add_bool("clip.has_audio_encoder", True)
     writer.add_string("clip.projector_type", "ultravox")
+    writer.add_string("mata.audio.prompt", "plain")  # clips come first, not last as in Ultravox's own prompts
     writer.add_bool("clip.use_gelu", True)
     for key, value in {
         "num_mel_bins": MELS,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mata_cpp import Audio, AudioChat, ContextFullError, Mata, ModelError
+from mata_cpp import Audio, AudioChat, ContextFullError, Mata, ModelError, catalogue
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
@@ -202,6 +202,15 @@ def test_the_prompt_is_the_one_of_training(fresh, hum):
     first = fresh.engine.tokenize(answer.text, parse_special=False)[0]
     assert int(np.argmax(session.logits())) == first
     session.close()
+
+
+def test_its_files_given_by_path_are_asked_in_the_same_way(fresh, hum):
+    """The projector's file, not only the catalogue, tells where a clip stands in the prompt."""
+    files = catalogue.resolve(catalogue.DEFAULT_MODEL)
+    known = fresh.ask(hum, QUESTION, max_tokens=8)
+    with AudioChat(files.model, mmproj=files.mmproj, lora=files.lora, n_threads=1) as named:
+        given = named.ask(hum, QUESTION, max_tokens=8)
+    assert (given.text, given.audio[0].span, given.usage) == (known.text, known.audio[0].span, known.usage)
 
 
 def test_answers_repeat_exactly(fresh, hum):

@@ -51,19 +51,18 @@ def test_the_tiny_models_prompt(builder, sound):
     assert units[[isinstance(u, Audio) for u in units].index(True)] is sound
 
 
-def test_the_tiny_model_is_asked_as_it_was_trained(fake, sound):
-    """Its projector has Ultravox's type, its prompts have not Ultravox's form."""
-    from mata_cpp.catalogue import BY_NAME, DEFAULT_MODEL
-
-    fake.OPTIONS["projector"] = "ultravox"
+def test_a_projector_names_the_rule_of_its_prompts(fake, sound):
+    """The default model's has Ultravox's type; its prompts have not Ultravox's form."""
     engine = fake.Engine("m")
+    engine.projector = "ultravox"
     asked = [Message("user", "What sound is this?", (sound,))]
-    for rule, around in (
-        (BY_NAME[DEFAULT_MODEL].rule, "user\n{}\nWhat sound is this?<"),
-        (None, "What sound is this? {}<"),
-    ):
-        built = PromptBuilder.for_engine(engine, rule=rule)
+    for rule, around in (("plain", "user\n{}\nWhat sound is this?<"), ("", "What sound is this? {}<")):
+        engine.prompt_rule = rule
+        built = PromptBuilder.for_engine(engine)
         assert around.format(built._clip_marker(sound)) in built.render(asked)
+    engine.prompt_rule = "spoken"
+    with pytest.raises(ModelError, match='the rule "spoken", which is unknown'):
+        PromptBuilder.for_engine(engine)
 
 
 PARTS = (
