@@ -104,8 +104,10 @@ RULES = {
 
 def rule_of(projector: str, named: str = "") -> PromptRule:
     """The rule of a projector's type, unless its file names one of RULES or "plain".  Raises ModelError."""
-    if named in ("", "plain"):
-        return PLAIN if named else RULES.get(projector, PLAIN)
+    if not named:
+        return RULES.get(projector, PLAIN)
+    if named == "plain":
+        return PLAIN
     if named not in RULES:
         raise ModelError(
             f'the projector wants prompts by the rule "{named}", which is unknown here: a newer mata-cpp may know it'

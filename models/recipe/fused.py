@@ -1,6 +1,6 @@
 """Small operations of the language model, each compiled to one pass over memory (needs a C++ compiler).
 
-Matrix products are two fifths of a training step's time on a CPU; one by one, these would be most of the rest.
+One by one they would cost a training step on a CPU about as much as its matrix products.
 """
 
 from __future__ import annotations

@@ -41,6 +41,8 @@ SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 AFTER, END, NEXT = "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>", "\n<|im_start|>user\n"
 HIDDEN, RANK, ALPHA = 512, 32, 32.0
+HEADS = "scale", "blank", "piece_scale"
+"""What of stage 1's helpers later stages go on training."""
 SHARES = {
     "sound": 0.40,
     "digit": 0.05,
@@ -199,7 +201,7 @@ def stage2(
     often = sampler.often()
     adapters = [p for p in model.parameters() if p.requires_grad]
     rest, last = aligner.projector.groups()
-    rest += [aligner.heads.scale, aligner.heads.blank, aligner.heads.piece_scale]
+    rest += [getattr(aligner.heads, name) for name in HEADS]
     parameters = [*adapters, *last, *rest]
     opt = optimizer([(rest, rates[0], 0.05), (last, rates[1], 0.05), (adapters, rates[2], 0.0)])
     losses: dict[str, collections.deque[float]] = collections.defaultdict(lambda: collections.deque(maxlen=400))
@@ -231,7 +233,7 @@ def stage2(
         loss = asker.loss(heard.raw, heard.real, rows)
         losses["answers"].append(float(loss.detach()))
         loss = loss + BESIDE * aligner.loss(index, heard, rng, seen, helped=False)
-        index = more.batch(20)  # a fifth of a step's time
+        index = more.batch(20)
         heard = aligner.hear(data.batch(index, rng), drop=0.15)
         loss = loss + BESIDE * aligner.loss(index, heard, rng, seen, helped=False)
         if clock.step % 5 == 4:
@@ -253,7 +255,7 @@ def store(path: Path, aligner: Aligner, model: LanguageModel) -> None:
     def held(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.detach().cpu() for name, value in values.items()}
 
-    heads = {name: getattr(aligner.heads, name) for name in ("scale", "blank", "piece_scale")}
+    heads = {name: getattr(aligner.heads, name) for name in HEADS}
     what = {
         "projector": held(aligner.projector.state_dict()),
         "adapters": held(dict(model.named_parameters())),
@@ -308,7 +310,7 @@ def main() -> None:
         trained = torch.load(begin, map_location="cpu")
         projector.load_state_dict(trained["projector"])
         model.load_state_dict(trained["adapters"], strict=False)
-        for name in ("scale", "blank", "piece_scale"):
+        for name in HEADS:
             getattr(aligner.heads, name).data.copy_(trained[name])
     if not skip:
         clock, rng = Clock(arguments.minutes_1, arguments.steps_1), random.Random(arguments.seed + 1)
