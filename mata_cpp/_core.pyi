@@ -30,7 +30,8 @@ def probe_gguf(path: str) -> dict[str, Any]:
     """Header of a GGUF file without loading its weights.
 
     Returns {"architecture": str, "type": str, "has_audio": bool, "has_vision": bool, "n_tensors": int,
-    "projector": str}.  ("projector": clip.projector_type or clip.audio.projector_type, "" when absent.)
+    "projector": str, "prompt_rule": str}.  ("projector": clip.projector_type or clip.audio.projector_type, "prompt_rule":
+    mata.audio.prompt; "" when absent.)
     Checks that every tensor's data lies inside the file.  Raises ModelError for a missing, truncated
     or damaged file, naming it.
     """

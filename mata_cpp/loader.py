@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import checks
 from .catalogue import ModelFiles
 from .errors import ModelError
+from .prompt_rules import rule_of
 
 if TYPE_CHECKING:
     from ._core import Engine
@@ -79,6 +80,10 @@ def check_files(files: ModelFiles, extension: Any) -> None:
     if not projector["has_audio"]:
         kind = "pictures only" if projector["has_vision"] else "no sound"
         raise ModelError(f"{files.mmproj} is a projector for {kind}: this model needs one with an audio encoder")
+    try:
+        rule_of(projector["projector"], projector["prompt_rule"])
+    except ModelError as error:
+        raise ModelError(f"{files.mmproj}: {error}") from None
 
 
 def check_model(path: Path, extension: Any) -> None:

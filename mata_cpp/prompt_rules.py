@@ -68,7 +68,9 @@ class PromptRule:
 
 
 PLAIN = PromptRule()
-"""Models whose reference is not known here: each clip on a line of its own, before the text."""
+"""Each clip on a line of its own, before the text: for models whose reference is not known here, and for those whose
+projector says so (mata.audio.prompt = "plain"), as the default model's.
+"""
 
 RULES = {
     "qwen2a": PromptRule(
@@ -99,17 +101,17 @@ RULES = {
     ),
     "ultravox": PromptRule("<|audio|>", joiner=" ", clips_last=True),
 }
-"""By the type of the projector, as the engine names it."""
+"""By the type of the projector, as the engine names it: the type says which markers the engine feeds with a clip."""
 
 
 def rule_of(projector: str, named: str = "") -> PromptRule:
-    """The rule of a projector's type, unless its file names one of RULES or "plain".  Raises ModelError."""
-    if not named:
+    """The rule of a projector's type, unless its file names "plain".  named: mata.audio.prompt of the file, "" where it
+    has none.  Raises ModelError for another name.
+    """
+    if named in ("", projector):
         return RULES.get(projector, PLAIN)
     if named == "plain":
         return PLAIN
-    if named not in RULES:
-        raise ModelError(
-            f'the projector wants prompts by the rule "{named}", which is unknown here: a newer mata-cpp may know it'
-        )
-    return RULES[named]
+    raise ModelError(
+        f'it wants prompts by the rule "{named}" (mata.audio.prompt), which is unknown here: a newer mata-cpp may know'
+    )

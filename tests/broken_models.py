@@ -164,6 +164,11 @@ BROKEN_PROJECTORS: dict[str, Callable[[Path], object]] = {
     "other_mel_bins": _projector(num_mel_bins=128),
     "other_width_of_encoder": _projector(embedding_length=128),
     "huge_width_of_encoder": _projector(embedding_length=2**31 - 1),
+    "prompt_rule_of_no_text": lambda path: write_mmproj(path, prompt=7),
+    "prompt_rule_of_many": lambda path: write_mmproj(path, prompt=["plain", "ultravox"]),
+    "prompt_rule_of_bytes": lambda path: write_mmproj(path, prompt=b"\xff\xfe"),
+    "prompt_rule_of_escapes": lambda path: write_mmproj(path, prompt="\x1b[31mplain"),
+    "prompt_rule_too_long": lambda path: write_mmproj(path, prompt="plain" * 100000),
 }
 
 BROKEN_ADAPTERS: dict[str, Callable[[Path], object]] = {

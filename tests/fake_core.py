@@ -52,6 +52,7 @@ def probe_gguf(path):
         "has_vision": b"vision" in head,
         "n_tensors": 1,
         "projector": "ultravox" if projector else "",
+        "prompt_rule": "",
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -187,8 +188,11 @@ def write_mmproj(
     overrides: dict[str, int] | None = None,
     leave_out: tuple[str, ...] = (),
     extra: dict[str, Array] | None = None,
+    prompt: Any = None,
 ) -> Path:
-    """Write an audio projector; leave_out and extra drop and add tensors, to make it wrong on purpose."""
+    """Write an audio projector; prompt: its mata.audio.prompt; leave_out and extra drop and add tensors, to make it
+    wrong on purpose.
+    """
     c = config or ProjectorConfig()
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_type("mmproj")
@@ -203,6 +207,8 @@ def write_mmproj(
     for key, value in (integers | (overrides or {})).items():
         writer.add_uint32("clip.audio." + key, value)
     writer.add_float32("clip.audio.attention.layer_norm_epsilon", 1e-5)
+    if prompt is not None:
+        writer.add_key_value("mata.audio.prompt", prompt, gguf.GGUFValueType.get_type(prompt))
     for name, data in (_projector_tensors(c) | (extra or {})).items():
         if name not in leave_out:
             writer.add_tensor(name, data)

@@ -79,6 +79,7 @@ static py::dict probe(const std::string & path) {
     d["has_vision"]   = info.has_vision;
     d["n_tensors"]    = info.n_tensors;
     d["projector"]    = info.projector;
+    d["prompt_rule"]  = info.prompt_rule;
     return d;
 }
 

@@ -5,6 +5,7 @@
 
 #include "gguf.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -15,14 +16,11 @@ namespace mata {
 
 namespace fs = std::filesystem;
 
+static constexpr size_t MAX_NAME = 64;
+
 struct GgufDeleter {
     void operator()(gguf_context * ctx) const { gguf_free(ctx); }
 };
-
-static std::string get_string(const gguf_context * ctx, const char * key) {
-    const int64_t id = gguf_find_key(ctx, key);
-    return id >= 0 && gguf_get_kv_type(ctx, id) == GGUF_TYPE_STRING ? gguf_get_val_str(ctx, id) : "";
-}
 
 static bool get_bool(const gguf_context * ctx, const char * key) {
     const int64_t id = gguf_find_key(ctx, key);
@@ -85,14 +83,30 @@ GgufInfo probe_gguf(const std::string & path) {
         }
     }
 
-    info.architecture = get_string(ctx.get(), "general.architecture");
-    info.type         = get_string(ctx.get(), "general.type");
-    info.prompt_rule  = get_string(ctx.get(), "mata.audio.prompt");
+    // All of these are names; what else a file holds there must not reach a terminal or Python's decoder.
+    const auto name = [&](const std::string & key) -> std::string {
+        const int64_t id = gguf_find_key(ctx.get(), key.c_str());
+        if (id < 0) {
+            return "";
+        }
+        if (gguf_get_kv_type(ctx.get(), id) != GGUF_TYPE_STRING) {
+            fail(key + " is not text: the file is damaged or made wrongly");
+        }
+        const std::string value = gguf_get_val_str(ctx.get(), id);
+        const bool printable = std::all_of(value.begin(), value.end(), [](char c) { return c > ' ' && c < 0x7f; });
+        if (!printable || value.size() > MAX_NAME) {
+            fail(key + " is not a name: the file is damaged or made wrongly");
+        }
+        return value;
+    };
+    info.architecture = name("general.architecture");
+    info.type         = name("general.type");
+    info.prompt_rule  = name("mata.audio.prompt");
     info.has_audio    = get_bool  (ctx.get(), "clip.has_audio_encoder");
     info.has_vision   = get_bool  (ctx.get(), "clip.has_vision_encoder");
-    info.projector    = get_string(ctx.get(), "clip.audio.projector_type");
+    info.projector    = name("clip.audio.projector_type");
     if (info.projector.empty()) {
-        info.projector = get_string(ctx.get(), "clip.projector_type");
+        info.projector = name("clip.projector_type");
     }
     return info;
 }

@@ -18,7 +18,7 @@ struct GgufInfo {
     int64_t     n_bytes    = 0;     // of the file
 };
 
-// Throws Error (Model) for a file that is missing, empty, not GGUF, or shorter than its tensors.
+// Throws Error (Model) for a file that is missing, empty, not GGUF, or shorter than its tensors, or whose names are none.
 GgufInfo probe_gguf(const std::string & path);
 
 } // namespace mata

@@ -205,10 +205,11 @@ def test_the_prompt_is_the_one_of_training(fresh, hum):
 
 
 def test_its_files_given_by_path_are_asked_in_the_same_way(fresh, hum):
-    """The projector's file, not only the catalogue, tells where a clip stands in the prompt."""
+    """The projector's file tells where a clip stands in the prompt, the catalogue nothing."""
     files = catalogue.resolve(catalogue.DEFAULT_MODEL)
     known = fresh.ask(hum, QUESTION, max_tokens=8)
     with AudioChat(files.model, mmproj=files.mmproj, lora=files.lora, n_threads=1) as named:
+        assert named.engine.prompt_rule == "plain"
         given = named.ask(hum, QUESTION, max_tokens=8)
     assert (given.text, given.audio[0].span, given.usage) == (known.text, known.audio[0].span, known.usage)
 
