@@ -281,14 +281,14 @@ def main() -> None:
     parser.add_argument("--skip-2", action="store_true", help="begin stage 3 from WORK/trained.pt")
     parser.add_argument("--skip-1", action="store_true", help="begin stage 2 from WORK/stage1.pt")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.begin and (arguments.skip_1 or arguments.skip_2):
         parser.error("--begin is where stage 1 begins: not with --skip-1 or --skip-2")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    if torch.cuda.is_available():
-        torch.set_default_device("cuda")
+    torch.set_default_device(arguments.device)
     work: Path = arguments.work
     path = arguments.model or catalogue.resolve("tiny").model
     model = LanguageModel(path, RANK, ALPHA, torch.bfloat16)
