@@ -24,8 +24,6 @@ SAID = ("text", "digit")
 """Groups whose clips are words, whoever says them."""
 OFTEN = {"music": 4.0, "speech": 3.0}
 """Labels that are a kind by themselves are drawn more often than one of many."""
-TELEPHONE = 62
-"""The mel band of 4000 Hz."""
 INSTRUMENT = 1.8
 """So are instruments: every other synthesizer's are as from another world."""
 
@@ -80,15 +78,13 @@ class Features:
             part, cut = self.level(i), 0
             if rng is not None:
                 if self.groups[i] not in WHOLE:
-                    cut = -rng.randrange(2 * STACK) if rng.random() < 0.7 else 0
+                    cut = -rng.randrange(2 * STACK)
                     part = torch.cat([part.amin(1, keepdim=True).expand(-1, -cut), part], 1)
                 elif part.shape[1] > 60:  # the stacks of the projector start elsewhere
                     cut = rng.randrange(2 * STACK)
                     part = part[:, cut:]
                 if self.groups[i] in SAID and rng.random() < 0.6:
                     part = revoiced(part, timbre(self.level(rng.choice(self.said))), rng.random())
-                if self.groups[i] in SAID and rng.random() < 0.35:
-                    part = telephoned(part)
                 part = roughened(part, rng, self.groups[i] in WHOLE, self._other(rng))
             parts.append(part)
             cuts.append(cut)
@@ -126,16 +122,6 @@ def revoiced(level: Tensor, other: Tensor, share: float) -> Tensor:
     own = timbre(level)
     change = (other - other.mean()) - (own - own.mean())
     return level + share * change.clamp(-1.5, 1.5)
-
-
-def telephoned(level: Tensor) -> Tensor:
-    """A spectrogram [80, L] as of a clip of 8000 Hz, which has nothing above 4000: those of people who say digits are
-    such, the voices' are not, and what a word sounds like must not depend on it.
-    """
-    level = level.clone()
-    level[TELEPHONE] -= 2.5
-    level[TELEPHONE + 1 :] = -10.0
-    return level
 
 
 def roughened(level: Tensor, rng: random.Random, whole: bool, other: Tensor | None = None) -> Tensor:
