@@ -112,7 +112,7 @@ def fsdd(store: Store, folder: Path) -> None:
     for path in paths:
         digit, speaker, take = path.stem.split("_")
         use = {TEST_SPEAKER: "test", DEV_SPEAKER: "dev"}.get(speaker, "train")
-        if use != "train" and int(take) >= 10:
+        if use == "dev" and int(take) >= 10:
             continue
         samples = decode(path)
         if samples is not None:

@@ -252,7 +252,7 @@ def main() -> None:
     esc = held("test", lambda clip: clip.source.startswith("esc10"))
     font = held("test", lambda clip: clip.source.startswith("timgm6mb") and clip.what["sound"] != "music")
     dev = held("dev", lambda clip: "sound" in clip.what, 1.6)
-    digits = held("test", lambda clip: "digit" in clip.what)
+    digits = held("test", lambda clip: "digit" in clip.what, 10)  # short, so that there is time for all takes
     prompts = held("test", lambda clip: unseen(clip) and clip.source.startswith("asterisk"))
     phrases = held("test", lambda clip: unseen(clip) and clip.source == "speech:en-gb+m3")
     foreign = held("test", lambda clip: "language" in clip.what and clip.source.startswith("asterisk"))
