@@ -79,11 +79,9 @@ class PromptBuilder:
         self._writes_clips = bool(rule.placeholder) and rule.placeholder in template.source
 
     @classmethod
-    def for_engine(
-        cls, engine: Engine, variables: Mapping[str, Any] | None = None, rule: PromptRule | None = None
-    ) -> PromptBuilder:
-        """rule None: that of the engine's projector.  Raises ModelError."""
-        rule = rule_of(engine.projector, engine.prompt_rule) if rule is None else rule
+    def for_engine(cls, engine: Engine, variables: Mapping[str, Any] | None = None) -> PromptBuilder:
+        """By the rule of the engine's projector.  Raises ModelError."""
+        rule = rule_of(engine.projector, engine.prompt_rule)
         source = engine.chat_template
         wanted = rule.template and (rule.replaces or not source.strip())
         if wanted and all(len(engine.tokenize(text)) == 1 for text in rule.needs):

@@ -18,7 +18,8 @@ struct GgufInfo {
     int64_t     n_bytes    = 0;     // of the file
 };
 
-// Throws Error (Model) for a file that is missing, empty, not GGUF, or shorter than its tensors, or whose names are none.
+// Throws Error (Model) for a file that is missing, empty, not GGUF or shorter than its tensors, or that has something else
+// than a name where one of these strings belongs.
 GgufInfo probe_gguf(const std::string & path);
 
 } // namespace mata

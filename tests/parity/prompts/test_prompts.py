@@ -157,9 +157,12 @@ def test_a_placeholder_in_a_question_is_text(chats: Chats, arch: str, kind: str)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_without_its_rule_no_model_gets_the_references_tokens(chats: Chats, arch: str) -> None:
+def test_without_its_rule_no_model_gets_the_references_tokens(
+    chats: Chats, arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chat = chats(arch, "text")
-    builder = PromptBuilder.for_engine(chat.engine, rule=PLAIN)
+    monkeypatch.setattr("mata_cpp.prompt.rule_of", lambda *_: PLAIN)
+    builder = PromptBuilder.for_engine(chat.engine)
     assert runs(chat, builder.units(builder.render(messages(CASES["one clip"])))) != expected(arch, "one clip")
 
 
