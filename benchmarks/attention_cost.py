@@ -106,7 +106,7 @@ def main(
     model: Path | None, rounds: int, audio: list[int], flash: list[str], threads: int, json_path: Path | None
 ) -> None:
     if model is None:
-        from mata_cpp.catalogue import resolve
+        from mata_cpp.files.resolve import resolve
 
         model = Path(resolve("tiny").model)
     results = []

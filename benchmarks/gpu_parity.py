@@ -79,7 +79,7 @@ def main(models: tuple[Path, ...], audio: int, json_path: Path | None) -> None:
     if not any(name != "CPU" for name, _ in devices):
         raise click.ClickException("this extension has no GPU backend, or no device was found")
     if not models:
-        from mata_cpp.catalogue import resolve
+        from mata_cpp.files.resolve import resolve
 
         models = (Path(resolve("tiny").model),)
     results = []

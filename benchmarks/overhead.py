@@ -142,7 +142,7 @@ def main(
         paths = list(models)
         if not paths:
             from benchmarks.models import write_qwen2
-            from mata_cpp.catalogue import resolve
+            from mata_cpp.files.resolve import resolve
 
             paths = [Path(resolve("tiny").model), write_qwen2(Path(folder) / "qwen2-1b-q4_0.gguf")]
         for path in paths:

@@ -27,7 +27,7 @@ def files(name: str, folder: Path) -> dict[str, Any]:
             "catalogue": None,
             "shape": audio_models.sizes(name),
         }
-    from mata_cpp.catalogue import resolve
+    from mata_cpp.files.resolve import resolve
 
     found = resolve(name)
     return {

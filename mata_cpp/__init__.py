@@ -11,26 +11,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .answer import Answer, Choice, Clip, Piece, Timings, Usage
-    from .attention import Attention, ClipAttention, Reading
     from .audio import Audio, decode_audio
     from .chat import AudioChat
     from .errors import AudioError, CancelledError, ContextFullError, MataError, ModelError
     from .mata import Mata
+    from .readout.record import Attention, ClipAttention, Reading
+    from .records import Answer, Choice, ClipInfo, Piece, Timings, Usage
+    from .records import ClipInfo as Clip
     from .session import KEEP, Session
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "answer": ("Answer", "Choice", "Clip", "Piece", "Timings", "Usage"),
-    "attention": ("Attention", "ClipAttention", "Reading"),
     "audio": ("Audio", "decode_audio"),
     "chat": ("AudioChat",),
     "errors": ("AudioError", "CancelledError", "ContextFullError", "MataError", "ModelError"),
     "mata": ("Mata",),
+    "readout.record": ("Attention", "ClipAttention", "Reading"),
+    "records": ("Answer", "Choice", "ClipInfo", "Piece", "Timings", "Usage"),
     "session": ("KEEP", "Session"),
 }
-_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+_PLACE_OF = {name: (module, name) for module, names in _WHERE.items() for name in names}
+_PLACE_OF["Clip"] = _PLACE_OF["ClipInfo"]  # its former name
 
 __all__ = [
     "KEEP",
@@ -43,6 +45,7 @@ __all__ = [
     "Choice",
     "Clip",
     "ClipAttention",
+    "ClipInfo",
     "ContextFullError",
     "Mata",
     "MataError",
@@ -59,10 +62,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for and no more: ``import mata_cpp`` stays quick."""
-    module = _MODULE_OF.get(name)
-    if module is None:
+    if name not in _PLACE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    module, written = _PLACE_OF[name]
+    value = getattr(importlib.import_module(f".{module}", __name__), written)
     globals()[name] = value
     return value
 

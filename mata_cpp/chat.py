@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import catalogue, checks, loader
-from .answer import Answer, Choice, Clip, Piece
-from .attention import Reading
+from . import checks
 from .audio import Audio
-from .encoder import AudioEncoder
+from .audio.encoder import AudioEncoder
 from .errors import MataError
+from .files import load
+from .files.catalogue import DEFAULT_MODEL
+from .files.download import Report
+from .files.resolve import explain_damage, find_damage, resolve
 from .generate import check_max_tokens, check_stop
-from .mata import Mata
-from .prompt import Message, PromptBuilder
-from .reading import Reader
-from .session import Session, check_mata
+from .mata import Mata, acting_layers
+from .prompts.builder import Message, PromptBuilder
+from .readout.reader import Reader
+from .readout.record import Reading
+from .records import Answer, Choice, ClipInfo, Piece
+from .session import Session
 from .talk import Request, Talk
 
 if TYPE_CHECKING:
@@ -44,10 +48,10 @@ class AudioChat:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = catalogue.DEFAULT_MODEL,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         mmproj: str | os.PathLike[str] | None = None,
-        lora: loader.Lora | Sequence[loader.Lora] | None = None,
+        lora: load.Lora | Sequence[load.Lora] | None = None,
         mata: Mata | None = Mata(),  # noqa: B008 - frozen
         system: str | None = None,
         n_ctx: int = 4096,
@@ -60,7 +64,7 @@ class AudioChat:
         n_seq_max: int = 32,
         seed: int = 0,
         verbose: bool = False,
-        report: catalogue.Report | None = None,
+        report: Report | None = None,
         progress: Callable[[float], None] | None = None,
         template_variables: Mapping[str, Any] | None = None,
     ) -> None:
@@ -69,27 +73,27 @@ class AudioChat:
             raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
         for function, name in ((report, "report"), (progress, "progress")):
             if function is not None and not callable(function):
-                raise ValueError(f"{name} must be a function or None, not {checks.shown(function)}")
+                raise ValueError(f"{name} must be a function or None, not {checks.short_repr(function)}")
         if template_variables is not None and not isinstance(template_variables, Mapping):
-            raise ValueError(f"template_variables must be a dictionary, not {checks.shown(template_variables)}")
+            raise ValueError(f"template_variables must be a dictionary, not {checks.short_repr(template_variables)}")
         self.system = None if system is None else checks.text(system, "the system message")
         self._seed = checks.seed(seed)
-        options = loader.EngineOptions(
+        options = load.EngineOptions(
             lora, n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, cache_type, n_seq_max, verbose
         )
-        loader.engine_arguments(options)
-        files = catalogue.resolve(model, mmproj, report)
+        load.engine_arguments(options)
+        files = resolve(model, mmproj, report)
         self._files = files
-        with files.blamed():
-            self._engine, self.load_s = loader.open_engine(files, options, progress)
+        with explain_damage(files):
+            self._engine, self.load_s = load.open_engine(files, options, progress)
             try:
-                check_mata(self._engine, mata)
+                acting_layers(self._engine, mata)
                 self._encoder = AudioEncoder(self._engine, files.silence)
                 prompts = PromptBuilder.for_engine(self._engine, template_variables)
             except BaseException:
                 self._engine.close()
                 raise
-        self._talk = Talk(self._engine, self._encoder, prompts, self.load_s, files.damage)
+        self._talk = Talk(self._engine, self._encoder, prompts, self.load_s, lambda: find_damage(files))
         self._talk.mata = mata
         self._closed = False
 
@@ -119,7 +123,7 @@ class AudioChat:
 
     @mata.setter
     def mata(self, mata: Mata | None) -> None:
-        check_mata(self._engine, mata)
+        acting_layers(self._engine, mata)
         self._talk.mata = mata
 
     @property
@@ -235,7 +239,7 @@ class AudioChat:
         reading = self._reading(attention)
         return self._talk.choose(self._request(audio, question, system, reading=reading), options)
 
-    def encode(self, audio: AudioLike) -> list[Clip]:
+    def encode(self, audio: AudioLike) -> list[ClipInfo]:
         """Decode and encode clips ahead of a question, which then finds them ready.
 
         Their span is (0, 0), since they are in no prompt yet.  Raises AudioError, CancelledError.

@@ -10,30 +10,30 @@ from typing import Any
 INT32 = (1 << 31) - 1
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """repr(value) in one short line."""
     line = " ".join(repr(value).split())
     return line if len(line) <= 80 else line[:77] + "..."
 
 
-def whole(value: Any, name: str, low: int, high: int = INT32) -> int:
+def integer(value: Any, name: str, low: int, high: int = INT32) -> int:
     """value, of Python or NumPy, as an int from low to high."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
         limits = f"of at least {low}" if high == INT32 else f"from {low} to {high}"
-        raise ValueError(f"{name} must be a whole number {limits}, not {shown(value)}")
+        raise ValueError(f"{name} must be a whole number {limits}, not {short_repr(value)}")
     return int(value)
 
 
 def number(value: Any, name: str) -> float:
     """value, of Python or NumPy, as a finite float."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ValueError(f"{name} must be a number, not {shown(value)}")
+        raise ValueError(f"{name} must be a number, not {short_repr(value)}")
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise ValueError(f"{name} must be finite, not {shown(value)}")
+        raise ValueError(f"{name} must be finite, not {short_repr(value)}")
     return result
 
 
@@ -45,12 +45,12 @@ def text(value: Any, name: str) -> str:
             return value
         except UnicodeEncodeError:
             pass
-    raise ValueError(f"{name} must be a text of valid characters, not {shown(value)}")
+    raise ValueError(f"{name} must be a text of valid characters, not {short_repr(value)}")
 
 
 def seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < 1 << 32:
-        raise ValueError(f"seed must be a whole number of 32 bits, not {shown(value)}")
+        raise ValueError(f"seed must be a whole number of 32 bits, not {short_repr(value)}")
     return int(value)
 
 
@@ -63,11 +63,11 @@ def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "seed":
             checked[name] = seed(value)
         elif name == "top_k":
-            checked[name] = whole(value, name, -INT32)
+            checked[name] = integer(value, name, -INT32)
         elif name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
             checked[name] = number(value, name)
             if abs(checked[name]) > 3e38:  # float32
-                raise ValueError(f"{name} is too large: {shown(value)}")
+                raise ValueError(f"{name} is too large: {short_repr(value)}")
         else:
             raise TypeError(f"there is no option {name!r}")
     return checked

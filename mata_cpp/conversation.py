@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .audio import Audio
-from .encoder import AudioEncoder, Heard
+from .audio.encoder import AudioEncoder, EncodedClip
 from .errors import AudioError, ContextFullError, ModelError
 from .generate import Generation
 from .mata import Mata
-from .prompt import Message, PromptBuilder, Unit
-from .reading import Parts
+from .prompts.builder import Message, PromptBuilder, Unit
+from .readout.reader import PromptRegions
 from .session import Session
 
 MIN_ANSWER = 1
@@ -111,7 +111,7 @@ class Conversation:
         """Raises ContextFullError for a clip that no empty context could hold, before it is encoded."""
         self._check_room(0, self._encoder.estimate_tokens(clip), at_least=True)
 
-    def encode(self, clip: Audio, check: Callable[[], None]) -> Heard:
+    def encode(self, clip: Audio, check: Callable[[], None]) -> EncodedClip:
         """Encode a clip, or find it encoded; cancelling the session stops it.  Raises CancelledError."""
         session = self.session.core  # there before the check, so that a cancel that comes after it is seen
         check()
@@ -133,7 +133,7 @@ class Conversation:
         mata: Mata | None,
         *,
         check: Callable[[], None],
-        before_last: Callable[[Session, Parts], None] | None = None,
+        before_last: Callable[[Session, PromptRegions], None] | None = None,
     ) -> Prefill:
         """Bring the cache to the planned state, logits ready under mata.
 
@@ -194,7 +194,7 @@ class Conversation:
 
     # -------------------------------------------------------------------------------------------
 
-    def _parts(self, plan: Plan, run: list[int] | Audio) -> Parts:
+    def _parts(self, plan: Plan, run: list[int] | Audio) -> PromptRegions:
         """Where the parts of the prompt lie, with the last run about to be fed.
 
         Told from the template's texts around the first question and this one.  Tokens are compared with what was
@@ -211,7 +211,7 @@ class Conversation:
         if len(questions) > 1 and plan.rendered.startswith(tail):
             turn = self._prompts.units(plan.rendered[len(tail) :], start=False)
             n_turn = min(n_turn, _common(units[::-1], turn[::-1]))
-        return Parts(ends[n_head], ends[len(units) - n_turn], ends[-1])
+        return PromptRegions(ends[n_head], ends[len(units) - n_turn], ends[-1])
 
     def _forget_cache(self) -> None:
         self._fed, self._ends = [], []

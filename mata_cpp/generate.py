@@ -175,10 +175,10 @@ def check_stop(stop: Sequence[str] | str | None) -> tuple[str, ...]:
     """Stop strings as a tuple; ValueError for anything else."""
     strings = () if stop is None else (stop,) if isinstance(stop, str) else stop
     if not isinstance(strings, Sequence) or not all(isinstance(string, str) and string for string in strings):
-        raise ValueError(f"stop must be one or more non-empty strings, not {checks.shown(stop)}")
+        raise ValueError(f"stop must be one or more non-empty strings, not {checks.short_repr(stop)}")
     return tuple(strings)
 
 
 def check_max_tokens(max_tokens: int) -> int:
     """max_tokens, or ValueError."""
-    return checks.whole(max_tokens, "max_tokens", 1)
+    return checks.integer(max_tokens, "max_tokens", 1)

@@ -13,9 +13,13 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import checks
+from .errors import MataError
+
+if TYPE_CHECKING:
+    from ._core import Engine
 
 MODES = ("scale", "abs", "add")
 
@@ -134,6 +138,18 @@ class Mata:
         }
 
 
+def acting_layers(engine: Engine, mata: Mata | None) -> tuple[int, ...]:
+    """The layers that mata acts on in this model, () for None.  Raises MataError, ValueError."""
+    if mata is None:
+        return ()
+    if not isinstance(mata, Mata):
+        raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
+    layers = mata.resolve_layers(engine.n_layer)
+    if engine.mata_refusal and mata.alpha:
+        raise MataError(f"MATA cannot work here: {engine.mata_refusal}; use mata=None (--no-mata)")
+    return layers
+
+
 def auto_layers(n_layer: int) -> range:
     """The middle third in the paper's proportion: 10:20 of 28, 10:21 of 30, 12:23 of 32."""
     first, last, of = PAPER_LAYERS
@@ -180,13 +196,13 @@ def parse_layers(text: str) -> LayerSpec:
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
-        raise ValueError(f"{name} must be a number, not {checks.shown(value)}")
+        raise ValueError(f"{name} must be a number, not {checks.short_repr(value)}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, not {checks.shown(value)}")
+        raise ValueError(f"{name} must be finite, not {checks.short_repr(value)}")
     return number
 
 
@@ -198,7 +214,7 @@ def _check_layers(layers: Any) -> LayerSpec:
         return layers.strip()
     if isinstance(layers, range):
         if layers and not all(-MAX_LAYERS <= end <= MAX_LAYERS for end in (layers[0], layers[-1])):
-            raise ValueError(f"no model has the layers {checks.shown(layers)}")
+            raise ValueError(f"no model has the layers {checks.short_repr(layers)}")
         return layers
     if isinstance(layers, bool):
         raise ValueError(f"layers must be layer numbers, not {layers!r}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import checks
 from .errors import ContextFullError
-from .prompt import AnswerFrame
+from .prompts.builder import AnswerFrame
 from .session import Session
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ def check_options(options: Sequence[str]) -> list[str]:
     if isinstance(options, str):
         raise ValueError("options must be a list of texts, not one text")
     if not isinstance(options, Iterable):
-        raise ValueError(f"options must be a list of texts, not {checks.shown(options)}")
+        raise ValueError(f"options must be a list of texts, not {checks.short_repr(options)}")
     texts = list(options)
     if len(texts) < 2:
         raise ValueError("options must be at least two texts")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"an option must be a text that is not empty, not {checks.shown(text)}")
+            raise ValueError(f"an option must be a text that is not empty, not {checks.short_repr(text)}")
         checks.text(text, "an option")
     if len(set(texts)) != len(texts):
         raise ValueError("options must differ from each other")

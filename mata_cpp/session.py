@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .answer import Clip
 from .audio import Audio
-from .encoder import AudioEncoder
-from .errors import ContextFullError, MataError
-from .mata import LayerSpec, Mata
+from .audio.encoder import AudioEncoder
+from .errors import ContextFullError
+from .mata import LayerSpec, Mata, acting_layers
+from .readout.layers import readable_layers
+from .records import ClipInfo
 
 if TYPE_CHECKING:
     from . import _core
@@ -37,18 +38,6 @@ KEEP = Keep()
 """fork(mata=KEEP): the setting stays as it is."""
 
 
-def check_mata(engine: _core.Engine, mata: Mata | None) -> tuple[int, ...]:
-    """The layers that mata acts on in this model, () for None.  Raises MataError, ValueError."""
-    if mata is None:
-        return ()
-    if not isinstance(mata, Mata):
-        raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
-    layers = mata.resolve_layers(engine.n_layer)
-    if engine.mata_refusal and mata.alpha:
-        raise MataError(f"MATA cannot work here: {engine.mata_refusal}; use mata=None (--no-mata)")
-    return layers
-
-
 def _with_room(make: Callable[[], _core.Session]) -> _core.Session:
     """A new sequence; those of sessions that nobody can reach any more are freed when it is the last one."""
     try:
@@ -66,12 +55,12 @@ class Session:
     """
 
     def __init__(self, engine: _core.Engine, encoder: AudioEncoder, mata: Mata | None = None) -> None:
-        check_mata(engine, mata)
+        acting_layers(engine, mata)
         self._engine = engine
         self._encoder = encoder
         self._core = _with_room(engine.session)
         self._mata = mata
-        self._clips: list[Clip] = []
+        self._clips: list[ClipInfo] = []
         self._last_token: int | None = None
         self._state: tuple[Mata | None, int] = (None, 0)
         self._read: Callable[[_core.Session], None] | None = None
@@ -89,7 +78,7 @@ class Session:
         return self._core.n_past
 
     @property
-    def clips(self) -> list[Clip]:
+    def clips(self) -> list[ClipInfo]:
         """The clips fed so far."""
         return list(self._clips)
 
@@ -105,7 +94,7 @@ class Session:
     @mata.setter
     def mata(self, mata: Mata | None) -> None:
         """Takes effect with the next feed.  Raises ValueError, MataError."""
-        check_mata(self._engine, mata)
+        acting_layers(self._engine, mata)
         self._mata = mata
         self._switch(on=True)
 
@@ -119,7 +108,7 @@ class Session:
         if isinstance(parts, str | Audio):
             parts = [parts]
         if not _is_list(parts):
-            raise ValueError(f"{FEEDS}, not {checks.shown(parts)}")
+            raise ValueError(f"{FEEDS}, not {checks.short_repr(parts)}")
         if len(parts) and all(_is_token(part) for part in parts):
             parts = [parts]
         runs: list[list[int] | Audio] = []
@@ -177,8 +166,6 @@ class Session:
         if layers is None:
             self.read_with(None)
             return
-        from .reading import readable_layers
-
         chosen = readable_layers(self._engine, layers)
         self.read_with(lambda core: core.set_attention_readout(chosen))
 
@@ -207,7 +194,7 @@ class Session:
         same for every setting.  A session whose attention is read has forks whose attention is read.
         """
         setting = self._mata if isinstance(mata, Keep) else mata
-        check_mata(self._engine, setting)
+        acting_layers(self._engine, setting)
         twin = object.__new__(Session)
         twin._engine, twin._encoder = self._engine, self._encoder
         twin._core = _with_room(self._core.fork)
@@ -229,7 +216,7 @@ class Session:
 
     def truncate(self, n_past: int) -> None:
         """Forget positions from n_past on.  Raises ValueError when the model's memory cannot do so."""
-        n_past = checks.whole(n_past, "n_past", 0, self.n_past)
+        n_past = checks.integer(n_past, "n_past", 0, self.n_past)
         if n_past == self.n_past:
             return
         self._core.truncate(n_past)
@@ -271,8 +258,8 @@ class Session:
         if isinstance(part, str):
             return self._engine.tokenize(checks.text(part, "a text to feed"), add_special=False, parse_special=True)
         if not _is_list(part) or not all(_is_token(token) for token in part):
-            raise ValueError(f"{FEEDS}, not {checks.shown(part)}")
-        return [checks.whole(token, "a token id", 0, self._engine.n_vocab - 1) for token in part]
+            raise ValueError(f"{FEEDS}, not {checks.short_repr(part)}")
+        return [checks.integer(token, "a token id", 0, self._engine.n_vocab - 1) for token in part]
 
     def _append_audio(self, audio: Audio, markers: bool) -> None:
         heard = self._encoder.encode(audio, self._core)
@@ -286,7 +273,7 @@ class Session:
             if markers and embedding.end:
                 core.feed_tokens(embedding.end)
         self._last_token = None
-        self._clips.append(Clip.of(audio, heard, span))
+        self._clips.append(ClipInfo.of(audio, heard, span))
 
     def _switch(self, *, on: bool) -> None:
         """Tell the engine which spans and layers; off where there is nothing to do."""

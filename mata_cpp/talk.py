@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import loader, scoring, stderr
-from .answer import Answer, Choice, Clip, Piece, Timings, Usage
-from .attention import Reading
-from .audio import Audio
+from . import extension, scoring
+from .audio import Audio, stderr
+from .audio.encoder import AudioEncoder
 from .conversation import Conversation, Prefill
-from .encoder import AudioEncoder
 from .errors import CancelledError, MataError, ModelError
 from .generate import Generation
-from .mata import Mata
-from .prompt import Message, PromptBuilder
-from .reading import Reader
-from .session import Session, check_mata
+from .mata import Mata, acting_layers
+from .prompts.builder import Message, PromptBuilder
+from .readout.reader import Reader
+from .readout.record import Reading
+from .records import Answer, Choice, ClipInfo, Piece, Timings, Usage
+from .session import Session
 
 if TYPE_CHECKING:
     from ._core import Engine
@@ -79,7 +79,7 @@ class Talk:
     @property
     def layers(self) -> tuple[int, ...]:
         """The layers that the present setting acts on."""
-        return check_mata(self._engine, self.mata)
+        return acting_layers(self._engine, self.mata)
 
     @property
     def held_here(self) -> bool:
@@ -211,7 +211,7 @@ class Talk:
                 else [one.report(self._texts(row)) for one, row in zip(readers, rows, strict=True)],
             )
 
-    def encode(self, clips: Sequence[Audio], ticket: Ticket) -> list[Clip]:
+    def encode(self, clips: Sequence[Audio], ticket: Ticket) -> list[ClipInfo]:
         """Encode clips ahead of the question that needs them; their span is (0, 0) for now."""
         with self.turn(ticket):
             had_session = self._session is not None
@@ -219,7 +219,7 @@ class Talk:
                 self._check()
                 for clip in clips:
                     self.conversation.check_length(clip)
-                return [Clip.of(clip, self.conversation.encode(clip, self._check), (0, 0)) for clip in clips]
+                return [ClipInfo.of(clip, self.conversation.encode(clip, self._check), (0, 0)) for clip in clips]
             finally:
                 if not had_session:  # it was for being cancelled only
                     self.conversation.drop_cache()
@@ -240,7 +240,7 @@ class Talk:
         lines: list[str] = []
         try:
             with stderr.caught() if request.sampling.get("grammar") else nullcontext(lines) as lines:
-                return loader.core().Sampler(self._engine, **request.sampling)
+                return extension.load().Sampler(self._engine, **request.sampling)
         except ValueError as error:  # llama.cpp's parser says what is wrong on descriptor 2
             reason = next((line.rpartition("error parsing grammar:")[2] for line in lines if line.strip()), "")
             raise ValueError(f"{error}: {reason.strip()}" if reason else str(error)) from None

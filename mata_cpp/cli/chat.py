@@ -12,16 +12,16 @@ try:
     import click
 
     from .. import __version__
-    from . import arguments
-    from .arguments import as_utf8
+    from . import options as arguments
     from .command import OneLineCommand
+    from .options import as_utf8
 except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
-    from ..answer import Answer, Choice
     from ..audio import Audio
     from ..chat import AudioChat
+    from ..records import Answer, Choice
 
 EPILOG = "Exit status: 0, 1 for a failure, 2 for a wrong usage, 130 for an interrupt."
 
@@ -121,7 +121,7 @@ def cli(
     clips = [arguments.read_clip(word) for word in files]
 
     from ..chat import AudioChat
-    from .render import facts, model_notes, notes, say
+    from .output import facts, model_notes, notes, say
 
     with AudioChat(
         model,
@@ -143,9 +143,9 @@ def cli(
             say(line, quiet=quiet)
         options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
         if question is None:
-            from .conversation import Conversation
+            from .repl import Repl
 
-            Conversation(chat, clips, quiet=quiet, options=options).run()
+            Repl(chat, clips, quiet=quiet, options=options).run()
         elif output.choices is not None:
             _choose(chat, clips, question, output)
         elif compare:
@@ -178,7 +178,7 @@ def _lora(text: str) -> tuple[str, float]:
 
 
 def _answer(chat: AudioChat, clips: list[Audio], question: str, output: Output, options: dict[str, Any]) -> None:
-    from . import render
+    from . import output as render
 
     if output.json:
         answer = chat.ask(clips, question, **options)
@@ -196,7 +196,7 @@ def _compare(chat: AudioChat, clips: list[Audio], question: str, output: Output,
 
 
 def _choose(chat: AudioChat, clips: list[Audio], question: str, output: Output) -> None:
-    from . import render
+    from . import output as render
 
     assert output.choices is not None
     choice = chat.choose(clips, question, output.choices)
@@ -214,7 +214,7 @@ def _choose(chat: AudioChat, clips: list[Audio], question: str, output: Output) 
 
 
 def _print_pair(chat: AudioChat, boosted: Answer | Choice, plain: Answer | Choice, output: Output) -> None:
-    from . import render
+    from . import output as render
 
     if output.json:
         render.write(render.as_json(chat, boosted, plain) + "\n")
@@ -224,7 +224,7 @@ def _print_pair(chat: AudioChat, boosted: Answer | Choice, plain: Answer | Choic
 
 
 def _note_length(answer: Answer, output: Output) -> None:
-    from .render import say
+    from .output import say
 
     if answer.finish_reason == "length":
         say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=output.quiet)
@@ -236,7 +236,7 @@ def prepare_streams() -> None:
         if hasattr(file, "reconfigure"):
             file.reconfigure(errors="replace")  # a terminal that cannot show a character shows a mark
     if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(errors="surrogateescape")  # see arguments.as_utf8
+        sys.stdin.reconfigure(errors="surrogateescape")  # see options.as_utf8
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - keeps files that are opened later off descriptor 2
 

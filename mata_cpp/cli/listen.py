@@ -15,18 +15,19 @@ try:
     import click
 
     from .. import __version__
-    from . import arguments, chat
-    from .arguments import as_utf8
+    from . import chat
+    from . import options as arguments
     from .command import OneLineCommand
+    from .options import as_utf8
 except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
-    from ..answer import Answer
-    from ..attention import Reading
     from ..audio import Audio
     from ..chat import AudioChat
     from ..mata import Mata
+    from ..readout.record import Reading
+    from ..records import Answer
 
 ARRAYS = ".npz"
 
@@ -145,7 +146,7 @@ def _listen(
     out: Output,
     options: dict[str, Any],
 ) -> None:
-    from . import render
+    from . import output as render
 
     heard = model.encode(clips)
     for line in (render.facts(model, heard), *render.notes(heard), *render.model_notes(model)):
@@ -180,7 +181,7 @@ def _ask(
 
 
 def _as_json(model: AudioChat, question: str, answer: Answer, without: Answer | None) -> str:
-    from . import render
+    from . import output as render
 
     record = answer.to_dict()
     ordered = {"question": question, "answer": record.pop("answer"), "model": render.model_facts(model), **record}
@@ -194,8 +195,8 @@ def _as_json(model: AudioChat, question: str, answer: Answer, without: Answer | 
 def _write(
     model: AudioChat, clips: list[Audio], question: str, answer: Answer, without: Answer | None, out: Output
 ) -> None:
-    from .. import picture
-    from .render import say
+    from ..pictures import map as picture
+    from .output import say
 
     assert answer.attention is not None
     for path in out.files:
@@ -214,12 +215,13 @@ def _summarise(
     model: AudioChat, sounds: list[Path], question: str, mata: Mata | None, out: Output, options: dict[str, Any]
 ) -> int:
     """The exit status: a failure only if no clip could be heard."""
-    from .. import plotting
-    from ..attention import Reading
     from ..audio import Audio
     from ..errors import AudioError, ContextFullError
-    from ..summary import Summary
-    from . import render
+    from ..pictures import style
+    from ..pictures.summary import draw
+    from ..readout.record import Reading
+    from ..readout.summary import Summary
+    from . import output as render
 
     total, skipped = Summary(), []
     render.say(f"{model.model_name}: {len(sounds)} clips; {model.describe_mata()}", quiet=out.quiet)
@@ -246,7 +248,7 @@ def _summarise(
     else:
         render.write(total.table() + "\n")
     for path in out.files:
-        plotting.write(path, lambda: total.draw(model.model_name, question))
+        style.write(path, lambda: draw(total, model.model_name, question))
         render.say(f"wrote {path}", quiet=out.quiet)
     return 0
 
@@ -275,8 +277,8 @@ def _sounds(words: list[str]) -> list[Path]:
 
 
 def _reading(context: click.Context, average: str | None) -> Reading:
-    from ..attention import Reading
     from ..mata import parse_layers
+    from ..readout.record import Reading
 
     try:
         return Reading() if average is None else Reading(average=parse_layers(average))
@@ -286,9 +288,9 @@ def _reading(context: click.Context, average: str | None) -> Reading:
 
 def _outputs(given: tuple[str, ...], files: list[str], as_json: bool, summary: bool) -> list[Path]:
     """Where pictures and numbers go, checked before anything is computed.  Raises MataError, UsageError."""
-    from .. import plotting
+    from ..pictures import style
 
-    suffixes = plotting.SUFFIXES if summary else (*plotting.SUFFIXES, ARRAYS)
+    suffixes = style.SUFFIXES if summary else (*style.SUFFIXES, ARRAYS)
     paths = [Path(name) for name in given]
     if not given and not as_json:
         first = Path(files[0] if files[0] != arguments.STDIN else "stdin")
@@ -298,9 +300,9 @@ def _outputs(given: tuple[str, ...], files: list[str], as_json: bool, summary: b
             raise click.UsageError(
                 f"--output must end in {', '.join(suffixes)}, not {path.name!r}", click.get_current_context()
             )
-        plotting.check_place(path)
+        style.check_place(path)
     if any(path.suffix.lower() != ARRAYS for path in paths):
-        plotting.matplotlib()
+        style.matplotlib()
     return paths
 
 

@@ -29,7 +29,8 @@ from edit_distance import edit_distance
 from labels import KIND, KIND_WORDS, other_kinds
 from train import AFTER, BEFORE
 
-from mata_cpp import Audio, AudioChat, Mata, _core, catalogue
+from mata_cpp import Audio, AudioChat, Mata, _core
+from mata_cpp.files.resolve import resolve
 
 Sample = tuple[np.ndarray, dict]
 
@@ -233,7 +234,7 @@ def main() -> None:
     items = everything(arguments.work)
     KNOWN.update(clip.what["sound"] for _, clip in items if clip.use == "train" and "sound" in clip.what)
     texts = {clip.what.get("text") for _, clip in items if clip.use == "train"}
-    files = catalogue.resolve(arguments.model)
+    files = resolve(arguments.model)
     chat = AudioChat(arguments.model, n_threads=arguments.threads)
     print(f"{arguments.model}, {chat.mmproj_path.name}, {chat.describe_mata()}")
     bench = Bench(chat, {"off": None, "on": Mata(alpha=arguments.alpha)})

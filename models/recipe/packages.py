@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from re import Pattern
 
-from mata_cpp import download
+from mata_cpp.files import download
 
 SOUND = (".wav", ".ogg", ".oga", ".mp3", ".flac", ".aif", ".aiff")
 SOUND_STARTS = (b"RIFF", b"OggS", b"fLaC")

@@ -35,7 +35,8 @@ from schedule import Clock, advance, optimizer
 from torch import Tensor
 from whisper import Encoder
 
-from mata_cpp import _core, catalogue
+from mata_cpp import _core
+from mata_cpp.files.resolve import resolve
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 BEFORE = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
@@ -290,7 +291,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     torch.set_default_device(arguments.device)
     work: Path = arguments.work
-    path = arguments.model or catalogue.resolve("tiny").model
+    path = arguments.model or resolve("tiny").model
     model = LanguageModel(path, RANK, ALPHA, torch.bfloat16)
     engine = _core.Engine(str(path), n_ctx=512, n_threads=1)
     encoder = Encoder(packages.whisper_file(work / "wheels"))

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from mata_cpp import Audio
-from mata_cpp.cli.arguments import as_utf8
 from mata_cpp.cli.chat import cli
-from mata_cpp.cli.render import side_by_side
+from mata_cpp.cli.options import as_utf8
+from mata_cpp.cli.output import side_by_side
 
 FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
 QUESTION = "What sound is this?"

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mata_cpp import Audio, AudioChat, ContextFullError, Mata, ModelError, catalogue
+from mata_cpp import Audio, AudioChat, ContextFullError, Mata, ModelError
+from mata_cpp.files.resolve import resolve
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
@@ -206,7 +207,7 @@ def test_the_prompt_is_the_one_of_training(fresh, hum):
 
 def test_its_files_given_by_path_are_asked_in_the_same_way(fresh, hum):
     """The projector's file tells where a clip stands in the prompt, the catalogue nothing."""
-    files = catalogue.resolve(catalogue.DEFAULT_MODEL)
+    files = resolve()
     known = fresh.ask(hum, QUESTION, max_tokens=8)
     with AudioChat(files.model, mmproj=files.mmproj, lora=files.lora, n_threads=1) as named:
         assert named.engine.prompt_rule == "plain"
@@ -314,7 +315,7 @@ def test_attention_of_choices_is_that_of_the_answer(fresh, hum):
 
 def test_the_system_and_the_question_are_told_apart(fresh, hum):
     """The bytes of the groups' tokens are those of the template's parts, in a first turn and in a second."""
-    from mata_cpp.reading import Parts
+    from mata_cpp.readout.reader import PromptRegions
 
     seen = []
     conversation = fresh._talk.conversation
@@ -326,7 +327,7 @@ def test_the_system_and_the_question_are_told_apart(fresh, hum):
     finally:
         del conversation._parts
     clip = first.audio[0].span
-    assert seen[0] == Parts(clip[0], clip[0], first.usage.prompt_tokens)
+    assert seen[0] == PromptRegions(clip[0], clip[0], first.usage.prompt_tokens)
 
     def text(start, end):
         return b"".join(fresh.engine.token_bytes(token, special=True) for token in conversation._fed[start:end])

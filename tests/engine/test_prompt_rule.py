@@ -9,10 +9,10 @@ from tiny_files import TinyFiles
 from tiny_models import write_mmproj
 
 from mata_cpp import _core
-from mata_cpp.catalogue import ModelFiles
 from mata_cpp.errors import ModelError
-from mata_cpp.loader import check_files
-from mata_cpp.prompt_rules import PLAIN, RULES, rule_of
+from mata_cpp.files.catalogue import ModelFiles
+from mata_cpp.files.headers import check_files
+from mata_cpp.prompts.rules import PLAIN, RULES, rule_of
 
 
 @pytest.mark.parametrize(

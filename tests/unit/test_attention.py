@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mata_cpp import Attention, Audio, Mata, MataError, Reading
-from mata_cpp.attention import GROUPS
+from mata_cpp.readout.record import GROUPS
 
 QUESTION = "What sound is this?"
 BEFORE = len("<|im_start|>system\nBe nice<|im_end|>\n<|im_start|>user\n") - len("<|im_start|>" * 2 + "<|im_end|>") + 3

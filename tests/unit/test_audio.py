@@ -10,7 +10,8 @@ import soundfile
 import soxr
 
 from mata_cpp import Audio, AudioError, decode_audio
-from mata_cpp.audio import looks_like_audio_path, mix_down, scale_samples
+from mata_cpp.audio import looks_like_audio_path
+from mata_cpp.audio.decode import mix_down, scale_samples
 
 FORMATS = [
     ("WAV", "PCM_16"),

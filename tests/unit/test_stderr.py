@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from mata_cpp import Audio, stderr
+from mata_cpp import Audio
+from mata_cpp.audio import stderr
 
 
 def test_lines_are_caught_and_the_descriptor_comes_back(capfd):

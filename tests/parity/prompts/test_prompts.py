@@ -20,8 +20,8 @@ from parity.prompts.scenario import CASES, Turn
 from parity.prompts.vocabulary import add_tokenizer, vocabulary
 
 from mata_cpp import Audio, AudioChat
-from mata_cpp.prompt import Message, PromptBuilder
-from mata_cpp.prompt_rules import PLAIN, RULES
+from mata_cpp.prompts.builder import Message, PromptBuilder
+from mata_cpp.prompts.rules import PLAIN, RULES
 
 ARCHS = tuple(models.ARCHS)
 REFERENCES = scenario.load()
@@ -161,7 +161,7 @@ def test_without_its_rule_no_model_gets_the_references_tokens(
     chats: Chats, arch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = chats(arch, "text")
-    monkeypatch.setattr("mata_cpp.prompt.rule_of", lambda *_: PLAIN)
+    monkeypatch.setattr("mata_cpp.prompts.builder.rule_of", lambda *_: PLAIN)
     builder = PromptBuilder.for_engine(chat.engine)
     assert runs(chat, builder.units(builder.render(messages(CASES["one clip"])))) != expected(arch, "one clip")
 

@@ -1,14 +1,12 @@
-"""Clips: from whatever holds sound to mono float32 samples.
+"""From whatever holds sound to mono float32 samples.
 
-``decode_audio`` is one pure function; ``Audio`` is the object that chats and sessions take.  Channels
-are mixed down first and the mono signal is resampled afterwards (soxr, HQ), so that no axis can be
-mistaken for another.
+Channels are mixed down first and the mono signal is resampled afterwards (soxr, HQ), so that no axis
+can be mistaken for another.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import stat
@@ -20,8 +18,8 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import AudioError
 from . import containers, interrupts, stderr
-from .errors import AudioError
 
 MIN_SECONDS = 0.01
 MAX_SECONDS = 4 * 3600
@@ -53,54 +51,6 @@ class Decoded:
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.sample_rate
-
-
-class Audio:
-    """A clip of sound.
-
-    source: a path, bytes of an audio file, a binary file object, or ``(samples, sample_rate)`` with
-    samples float or integer, [frames] or [frames, channels].  name: how messages call it.  It is decoded
-    at once, so every problem shows here as an AudioError.
-    """
-
-    def __init__(self, source: Any, *, name: str | None = None) -> None:
-        self.name = describe_source(source) if name is None else name
-        self._decoded = read_audio(source, self.name)
-        self._resampled: dict[int, NDArray[np.float32]] = {}
-        self._content_id: str | None = None
-
-    @property
-    def seconds(self) -> float:
-        return self._decoded.seconds
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz, of the source."""
-        return self._decoded.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """Channels of the source, before the mix-down."""
-        return self._decoded.channels
-
-    @property
-    def content_id(self) -> str:
-        """sha256 of the decoded sound: equal sound has an equal id wherever it came from."""
-        if self._content_id is None:
-            digest = hashlib.sha256(f"{self.sample_rate} float32 ".encode())
-            digest.update(np.ascontiguousarray(self._decoded.samples).data)
-            self._content_id = digest.hexdigest()
-        return self._content_id
-
-    def samples(self, sample_rate: int | None = None) -> NDArray[np.float32]:
-        """Mono float32 [frames] at sample_rate (Hz; None: the source's own)."""
-        rate = self.sample_rate if sample_rate is None else int(sample_rate)
-        if rate not in self._resampled:
-            self._resampled = {rate: resample(self._decoded.samples, self.sample_rate, rate)}
-        return self._resampled[rate]
-
-    def __repr__(self) -> str:
-        return f"Audio({self.name!r}, {self.seconds:.2f} s, {self.sample_rate} Hz, {self.channels} channel(s))"
 
 
 def decode_audio(source: Any, sample_rate: int) -> NDArray[np.float32]:
@@ -281,7 +231,7 @@ def _reason(error: Exception) -> str:
 
 
 def _from_array(source: tuple[Any, Any] | list[Any], name: str) -> Decoded:
-    if len(source) and isinstance(source[0], Audio | str | Path | bytes):
+    if len(source) and _is_clip(source[0]):
         raise AudioError("several clips are passed as a list, not as a tuple: [clip, clip]")
     if len(source) != 2 or isinstance(source[1], bool | str | bytes) or np.ndim(source[1]) != 0:
         raise AudioError("samples are passed with their rate, as (samples, sample_rate)")
@@ -308,6 +258,11 @@ def _from_array(source: tuple[Any, Any] | list[Any], name: str) -> Decoded:
     scaled = scale_samples(array)
     mono = mix_down(scaled if scaled.ndim == 2 else scaled[:, None]) if scaled.size else np.zeros(0, np.float32)
     return _checked(mono, int(rate), max(1, channels), name, not scaled.any())
+
+
+def _is_clip(value: Any) -> bool:
+    """Whether value is a clip by itself: a path, a file's bytes or an Audio, which is known by its content_id."""
+    return isinstance(value, str | Path | bytes) or hasattr(value, "content_id")
 
 
 def scale_samples(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ import shlex
 import struct
 from typing import BinaryIO
 
-from .errors import AudioError
+from ..errors import AudioError
 
 NOT_AUDIO = {
     b"\x89PNG": "a PNG picture",

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .audio import Audio
 from .mata import Mata
 
 if TYPE_CHECKING:
-    from .attention import Attention
-    from .encoder import Heard
+    from .audio import Audio
+    from .audio.encoder import EncodedClip
+    from .readout.record import Attention
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipInfo:
     """A clip as the model heard it.
 
     seconds, sample_rate (Hz) and channels are the source's.  heard_seconds adds the silence that some
@@ -33,17 +33,17 @@ class Clip:
     span: tuple[int, int]
 
     @classmethod
-    def of(cls, audio: Audio, heard: Heard, span: tuple[int, int]) -> Clip:
-        """What Session and AudioChat report of audio, encoded as heard."""
+    def of(cls, audio: Audio, clip: EncodedClip, span: tuple[int, int]) -> ClipInfo:
+        """What Session and AudioChat report of audio, encoded as clip."""
         start, end = span
         return cls(
             name=audio.name,
             seconds=audio.seconds,
-            heard_seconds=heard.seconds,
+            heard_seconds=clip.seconds,
             sample_rate=audio.sample_rate,
             channels=audio.channels,
-            tokens=heard.n_tokens,
-            windows=heard.embedding.n_windows,
+            tokens=clip.n_tokens,
+            windows=clip.embedding.n_windows,
             span=(int(start), int(end)),
         )
 
@@ -81,7 +81,7 @@ class Answer:
 
     text: str
     finish_reason: str
-    audio: list[Clip]
+    audio: list[ClipInfo]
     usage: Usage
     timings: Timings
     mata: Mata | None
@@ -117,7 +117,7 @@ class Choice:
     options: list[str]
     logprobs: list[float]
     tokens: list[int]
-    audio: list[Clip]
+    audio: list[ClipInfo]
     usage: Usage
     timings: Timings
     mata: Mata | None
@@ -163,7 +163,7 @@ class Piece(str):
         return piece
 
 
-def _common(audio: list[Clip], mata: Mata | None, layers: tuple[int, ...]) -> dict[str, Any]:
+def _common(audio: list[ClipInfo], mata: Mata | None, layers: tuple[int, ...]) -> dict[str, Any]:
     return {
         "audio": [{**asdict(clip), "span": list(clip.span)} for clip in audio],
         "mata": None if mata is None else {**mata.to_dict(), "layers": list(layers)},

@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .audio import Audio
-from .errors import ModelError
-from .prompt_rules import PLAIN, PromptRule, rule_of
+from ..audio import Audio
+from ..errors import ModelError
+from .rules import PLAIN, PromptRule, rule_of
 from .template import ChatTemplate
 
 if TYPE_CHECKING:
-    from ._core import Engine
+    from .._core import Engine
 
 Unit = int | Audio
 """A token, or a clip."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio import Audio
-from .errors import AudioError
+from ..errors import AudioError
+from .clip import Audio
 
 if TYPE_CHECKING:
-    from ._core import AudioEmbedding, Engine, Session
+    from .._core import AudioEmbedding, Engine, Session
 
 MAX_CLIPS = 16
 MAX_CACHED_TOKENS = 32768
@@ -39,7 +39,7 @@ NO_SILENCE = Silence()
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedClip:
     """A clip's embedding; the first n_tokens of it are heard, which are seconds long, silence included."""
 
     embedding: AudioEmbedding
@@ -60,10 +60,10 @@ class AudioEncoder:
     def __init__(self, engine: Engine, silence: Silence = NO_SILENCE) -> None:
         self._engine = engine
         self._silence = silence
-        self._cache: OrderedDict[str, Heard] = OrderedDict()
+        self._cache: OrderedDict[str, EncodedClip] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encode(self, audio: Audio, session: Session | None = None) -> Heard:
+    def encode(self, audio: Audio, session: Session | None = None) -> EncodedClip:
         """session.cancel() stops it.
 
         Raises AudioError for a model without audio and for a clip that gives no token, CancelledError.
@@ -100,7 +100,7 @@ class AudioEncoder:
         head = self._engine.count_audio_tokens(samples[: PROBE_SECONDS * rate])
         return head * (len(samples) // (PROBE_SECONDS * rate))
 
-    def _hear(self, audio: Audio, session: Session | None) -> Heard:
+    def _hear(self, audio: Audio, session: Session | None) -> EncodedClip:
         rate = self._engine.sample_rate
         samples = audio.samples(rate)
         heard = max(len(samples), round(self._silence.heard_s * rate))
@@ -113,7 +113,7 @@ class AudioEncoder:
             seconds = max(seconds, window * math.ceil(heard / rate / window))
         if limit := self._engine.max_samples:
             seconds = min(seconds, limit / rate)
-        return Heard(embedding, round(embedding.n_tokens * heard / padded), seconds)
+        return EncodedClip(embedding, round(embedding.n_tokens * heard / padded), seconds)
 
     def _tokens(self) -> int:
         return sum(heard.n_tokens for heard in self._cache.values())

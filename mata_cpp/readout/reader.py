@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .answer import Clip
-from .attention import AUDIO, GROUPS, Attention, ClipAttention, Reading
-from .errors import MataError
-from .mata import LayerSpec, Mata
+from ..mata import LayerSpec
+from ..records import ClipInfo
+from .layers import readable_layers
+from .record import AUDIO, GROUPS, Attention, ClipAttention, Reading
 
 if TYPE_CHECKING:
-    from . import _core
-    from .session import Session
+    from .. import _core
+    from ..session import Session
 
 ALL_POSITIONS = (1 << 31) - 1
 
@@ -25,7 +25,7 @@ Row = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArr
 
 
 @dataclass(frozen=True)
-class Parts:
+class PromptRegions:
     """Where the kinds of text of a prompt lie: positions up to system_end are the system's, up to turn_start earlier
     turns', up to prompt_end this turn's; what follows is generated."""
 
@@ -33,7 +33,7 @@ class Parts:
     turn_start: int
     prompt_end: int
 
-    def ranges(self, clips: Sequence[Clip]) -> list[tuple[int, int, int]]:
+    def ranges(self, clips: Sequence[ClipInfo]) -> list[tuple[int, int, int]]:
         """(start, end, group) for _core.Session.set_attention_sums: the first range that holds a position counts."""
         number = {name: i for i, name in enumerate(GROUPS)}
         return [
@@ -58,13 +58,13 @@ class Reader:
         self._n_head = engine.n_head
         self._acts_on = acts_on
         self._session: Session | None = None
-        self._clips: list[Clip] = []
+        self._clips: list[ClipInfo] = []
         self._rows: list[Row] = []
 
-    def start(self, session: Session, parts: Parts) -> None:
+    def start(self, session: Session, regions: PromptRegions) -> None:
         """From the session's next feed on; its clips must be in it."""
         self._session, self._clips, self._rows = session, session.clips, []
-        ranges = parts.ranges(self._clips)
+        ranges = regions.ranges(self._clips)
         session.read_with(lambda core: core.set_attention_sums(self.layers, ranges, self.averaged))
 
     def twin(self, session: Session, acts_on: Sequence[int] = ()) -> Reader:
@@ -129,21 +129,7 @@ class Reader:
         return [layer for layer in self.layers if layer in last_third] or self.layers
 
 
-def readable_layers(engine: _core.Engine, layers: LayerSpec) -> list[int]:
-    """Layer numbers, ascending; of a slice or "auto" those that have attention.  Raises MataError, ValueError."""
-    if engine.mata_refusal:
-        reason = engine.mata_refusal.replace("MATA", "the attention report")
-        raise MataError(f"attention cannot be read here: {reason}")
-    chosen = Mata(layers=layers).resolve_layers(engine.n_layer)
-    attends = set(engine.attention_layers)
-    found = [layer for layer in chosen if layer in attends]
-    if not found or (not isinstance(layers, str) and len(found) < len(chosen)):
-        missing = next((layer for layer in chosen if layer not in attends), 0)
-        raise ValueError(f"layer {missing} of this model has no attention to read")
-    return found
-
-
-def _by_clip(clips: Sequence[Clip], before: NDArray[np.float32], after: NDArray[np.float32]) -> list[ClipAttention]:
+def _by_clip(clips: Sequence[ClipInfo], before: NDArray[np.float32], after: NDArray[np.float32]) -> list[ClipAttention]:
     found, start = [], 0
     for clip in clips:
         here = slice(start, start + clip.tokens)

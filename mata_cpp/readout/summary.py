@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plotting
-from .answer import Answer
-from .attention import AUDIO, GROUPS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ..records import Answer
+from .record import AUDIO, GROUPS
 
 
 @dataclass
 class Summary:
     """Shares by layer, each clip's own mean over its tokens counted once.
 
-    off, on: for every clip float32 [L, G] (groups of attention.GROUPS); on is empty where MATA was off.  even: for
+    off, on: for every clip float32 [L, G] (groups of record.GROUPS); on is empty where MATA was off.  even: for
     every clip, the fraction of the prompt's positions that hold audio, which an even spread would give it.
     """
 
@@ -90,33 +86,3 @@ class Summary:
             "per_token": np.round(self.per_token().astype(float), 4).tolist(),
         }
         return record
-
-    def draw(self, model: str, question: str) -> Figure:
-        """The figure; plotting.write sets the style."""
-        from matplotlib.figure import Figure
-
-        from .picture import WIDTH, audio_lines, stack_shares
-
-        height = 4.9
-        figure = Figure(figsize=(WIDTH, height))
-        clips = "1 clip" if len(self) == 1 else f"{len(self)} clips"
-        figure.text(
-            0.3 / WIDTH, 1 - 0.22 / height, plotting.printable(question, 110), va="top", fontsize=12, fontweight="bold"
-        )
-        line = plotting.printable(f"{model}; mean of {clips}", 150)
-        figure.text(0.3 / WIDTH, 1 - 0.5 / height, line, va="top", fontsize=8.5, color=plotting.GREY)
-        bottom, tall = 0.5 / height, 3.0 / height
-        left = figure.add_axes((0.75 / WIDTH, bottom, 4.9 / WIDTH, tall))
-        left.set_title("Audio and text by layer, MATA off", pad=38)
-        stack_shares(left, self.layers, self.mean(), GROUPS)
-        right = figure.add_axes((6.75 / WIDTH, bottom, 4.9 / WIDTH, tall))
-        right.set_title("Audio by layer, MATA off and on" if self.on else "Audio by layer, MATA off", pad=24)
-        for kept, colour in ((self.off, plotting.VERMILION), (self.on, plotting.BLUE)):
-            if len(kept) > 3:
-                low, high = np.quantile([shares[:, AUDIO] for shares in kept], [0.25, 0.75], axis=0)
-                right.fill_between(self.layers, 100 * low, 100 * high, color=colour, alpha=0.18, linewidth=0)
-        on = self.mean(boosted=True)[:, AUDIO] if self.on else None
-        audio_lines(right, self.layers, self.mean()[:, AUDIO], on, self.boosted, float(np.mean(self.even)))
-        if len(self) > 3:
-            right.set_xlabel(f"{right.get_xlabel()}; bands: the middle half of the clips", labelpad=1)
-        return figure

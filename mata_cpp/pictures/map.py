@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plotting
-from .answer import Answer
-from .attention import Attention
-from .audio import Audio
-from .mata import Mata, format_focus, format_layers
+from ..audio import Audio
+from ..mata import Mata, format_focus, format_layers
+from ..readout.record import Attention
+from ..records import Answer
+from . import style
+from .layers import audio_lines, stack_shares
 from .mel import mel_of, mel_spectrogram
+from .style import WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 12.0
 MARGIN, BOTTOM = 0.25, 0.3
 WAVE, MEL, GAP = 0.6, 1.1, 0.12
 ROW_MOST, ROW_LEAST, ROWS_MOST = 0.32, 0.165, 13.0
@@ -36,15 +37,6 @@ LABEL_LIMIT = 16
 QUESTION_LIMIT, ANSWER_LINES = 110, 3
 LINE = 0.21
 MOST_CLIPS = 6
-
-GROUP_COLOURS = {
-    "audio": plotting.BLUE,
-    "instruction": plotting.ORANGE,
-    "system": "#B9B9B9",
-    "earlier": plotting.PURPLE,
-    "generated": plotting.GREEN,
-}
-NAMES = {"earlier": "earlier turns"}
 
 
 @dataclass(frozen=True)
@@ -81,13 +73,13 @@ class Scene:
 
 def save(scene: Scene, path: str | Path) -> Path:
     """Write the picture, PNG, SVG or PDF by its name.  Raises MataError, ValueError."""
-    found = plotting.check_path(path)
-    plotting.write(found, lambda: draw(scene))
+    found = style.check_path(path)
+    style.write(found, lambda: draw(scene))
     return found
 
 
 def draw(scene: Scene) -> Figure:
-    """The figure; plotting.write sets the style."""
+    """The figure; style.write sets the style."""
     from matplotlib.figure import Figure
 
     head = _head(scene)
@@ -109,8 +101,8 @@ def draw(scene: Scene) -> Figure:
 
     figure = Figure(figsize=(WIDTH, height))
     page = _Page(figure, height)
-    for i, (text, style) in enumerate(head):
-        page.text(MARGIN, MARGIN + LINE * i, text, **style)
+    for i, (text, font) in enumerate(head):
+        page.text(MARGIN, MARGIN + LINE * i, text, **font)
 
     columns = _columns(scene, left, width)
     for i, (x, w) in enumerate(columns):
@@ -142,8 +134,8 @@ class _Page:
         x, y, width, height = box
         return self.figure.add_axes((x / WIDTH, 1 - (y + height) / self.height, width / WIDTH, height / self.height))
 
-    def text(self, x: float, y: float, text: str, **style: Any) -> None:
-        self.figure.text(x / WIDTH, 1 - y / self.height, text, va="top", **style)
+    def text(self, x: float, y: float, text: str, **font: Any) -> None:
+        self.figure.text(x / WIDTH, 1 - y / self.height, text, va="top", **font)
 
 
 # What is written ---------------------------------------------------------------------------------
@@ -152,17 +144,15 @@ class _Page:
 def _head(scene: Scene) -> list[tuple[str, dict[str, Any]]]:
     """Lines above everything: question, answer or answers, and what was running."""
     bold = {"fontsize": 12, "fontweight": "bold"}
-    lines = [(plotting.printable(scene.question, QUESTION_LIMIT), bold)]
+    lines = [(style.printable(scene.question, QUESTION_LIMIT), bold)]
     for title, answer in scene.maps:
         name = f"{title}: " if scene.compare and scene.without is not None else ""
-        text = plotting.printable(name + (answer.text.strip() or "(nothing was said)"))
+        text = style.printable(name + (answer.text.strip() or "(nothing was said)"))
         wrapped = textwrap.wrap(text, 135)
         if len(wrapped) > ANSWER_LINES:
             wrapped = [*wrapped[: ANSWER_LINES - 1], wrapped[ANSWER_LINES - 1][:132] + "\u2026"]
         lines += [(line, {"fontsize": 10.5}) for line in wrapped]
-    lines.append(
-        (plotting.printable(f"{scene.model}; {_setting(scene)}", 150), {"fontsize": 8.5, "color": plotting.GREY})
-    )
+    lines.append((style.printable(f"{scene.model}; {_setting(scene)}", 150), {"fontsize": 8.5, "color": style.GREY}))
     return lines
 
 
@@ -178,7 +168,7 @@ def _labels(tokens: Sequence[str]) -> list[str]:
     """Tokens as they are written beside the rows; one that goes on a word begins with a hyphen."""
     labels, before = [], ""
     for token in tokens:
-        text = plotting.printable(token.strip(" "), LABEL_LIMIT)
+        text = style.printable(token.strip(" "), LABEL_LIMIT)
         joined = bool(before) and before[-1:].isalnum() and token[:1].isalnum()
         labels.append(f"-{text}" if joined else text or "\u2423")
         before = token
@@ -224,15 +214,15 @@ def _draw_sound(page: _Page, scene: Scene, index: int, box: tuple[float, float, 
     letters = max(8, int(width / 0.085))
     wave = page.axes((x, y, width, WAVE))
     name = Path(clip.name).name
-    wave.set_title(plotting.printable(f"{name}, {clip.seconds:.1f} s", letters), pad=4)
+    wave.set_title(style.printable(f"{name}, {clip.seconds:.1f} s", letters), pad=4)
     low, high, times = _envelope(samples, audio.sample_rate)
-    wave.fill_between(times, low, high, color=plotting.GREY, linewidth=0.4)
+    wave.fill_between(times, low, high, color=style.GREY, linewidth=0.4)
     peak = max(1e-6, float(np.abs(samples).max()))
     wave.set_ylim(-1.05 * peak, 1.05 * peak)
     mel_axes = page.axes((x, y + WAVE + GAP, width, mel_height))
     level = mel_spectrogram(samples, audio.sample_rate)
     extent = (0.0, clip.seconds, 0.0, float(len(level)))
-    mel_axes.imshow(level, aspect="auto", origin="lower", cmap=plotting.SOUND, extent=extent, interpolation="nearest")
+    mel_axes.imshow(level, aspect="auto", origin="lower", cmap=style.SOUND, extent=extent, interpolation="nearest")
     ticks = [hertz for hertz in (250, 1000, 2000, 4000, 8000, 16000) if hertz <= audio.sample_rate / 2]
     scale = len(level) / mel_of(audio.sample_rate / 2)
     mel_axes.set_yticks([mel_of(hertz) * scale for hertz in ticks])
@@ -250,7 +240,7 @@ def _draw_sound(page: _Page, scene: Scene, index: int, box: tuple[float, float, 
         mel_axes.tick_params(labelleft=False)
     if (end - clip.seconds) / end * width > 0.65:
         middle = (clip.seconds + end) / 2
-        mel_axes.text(middle, len(level) / 2, "silence", ha="center", va="center", color=plotting.GREY, fontsize=8.5)
+        mel_axes.text(middle, len(level) / 2, "silence", ha="center", va="center", color=style.GREY, fontsize=8.5)
 
 
 def _envelope(samples: NDArray[np.float32], rate: int) -> tuple[Any, Any, Any]:
@@ -267,7 +257,7 @@ def _mark_times(axes: Axes, mata: Mata | None, seconds: float, end: float) -> No
     if mata is not None and mata.alpha and mata.focus is not None:
         for edge in mata.focus:
             if 0 < edge < end:
-                axes.axvline(edge, color=plotting.VERMILION, linewidth=1.2, linestyle="--")
+                axes.axvline(edge, color=style.VERMILION, linewidth=1.2, linestyle="--")
 
 
 # The maps --------------------------------------------------------------------------------------------
@@ -302,12 +292,12 @@ def _draw_map(
         n = len(labels)
         if n:
             image = axes.pcolormesh(
-                clip.edges, np.arange(n + 1), 100 * clip.after, cmap=plotting.HEAT, vmin=0, vmax=max(100 * most, 1e-9),
+                clip.edges, np.arange(n + 1), 100 * clip.after, cmap=style.HEAT, vmin=0, vmax=max(100 * most, 1e-9),
                 rasterized=True,
             )  # fmt: skip
         else:
             axes.text(
-                0.5, 0.5, "nothing was said", ha="center", va="center", transform=axes.transAxes, color=plotting.GREY
+                0.5, 0.5, "nothing was said", ha="center", va="center", transform=axes.transAxes, color=style.GREY
             )
         axes.set_ylim(max(1, n), 0)
         axes.set_xlim(0, clip.heard_seconds)
@@ -343,7 +333,7 @@ def _draw_bars(page: _Page, answer: Answer, box: tuple[float, float, float, floa
     axes = page.axes(box)
     n = len(attention.tokens)
     shares = sum((clip.after.sum(axis=1) for clip in attention.clips), np.zeros(n))
-    axes.barh(np.arange(n) + 0.5, 100 * shares, height=0.72, color=plotting.BLUE)
+    axes.barh(np.arange(n) + 0.5, 100 * shares, height=0.72, color=style.BLUE)
     axes.set_ylim(max(1, n), 0)
     axes.set_yticks([])
     others = [_attention(other) for _, other in scene.maps]
@@ -376,33 +366,6 @@ def _draw_groups(page: _Page, scene: Scene, box: tuple[float, float, float, floa
     stack_shares(axes, attention.layers, attention.by_layer(), attention.groups)
 
 
-def stack_shares(axes: Axes, layers: Sequence[int], shares: NDArray[Any], groups: Sequence[str]) -> None:
-    """Shares [L, G] as areas over the layers, a legend above them in the order of the areas."""
-    order = [name for name in GROUP_COLOURS if name in groups]
-    shown = [name for name in order if name == "audio" or np.nan_to_num(shares[:, groups.index(name)]).max() > 0.001]
-    base = np.zeros(len(layers))
-    edges = np.concatenate(
-        [[layers[0] - 0.5], np.repeat((np.array(layers[1:]) + layers[:-1]) / 2, 2), [layers[-1] + 0.5]]
-    )
-    for name in shown:
-        top = base + 100 * np.nan_to_num(shares[:, groups.index(name)])
-        axes.fill_between(
-            edges,
-            np.repeat(base, 2),
-            np.repeat(top, 2),
-            color=GROUP_COLOURS[name],
-            linewidth=0,
-            label=NAMES.get(name, name),
-        )
-        base = top
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("share of attention, %")
-    axes.set_xlabel("layer", labelpad=1)
-    _layer_ticks(axes)
-    _legend(axes, -(-len(shown) // 2))
-
-
 def _draw_audio_by_layer(page: _Page, scene: Scene, box: tuple[float, float, float, float]) -> None:
     """The audio's share by layer, with MATA off and on."""
     attention = _attention(scene.answer)
@@ -420,63 +383,3 @@ def _draw_audio_by_layer(page: _Page, scene: Scene, box: tuple[float, float, flo
         on.boosted,
         tokens / max(positions, 1),
     )
-
-
-def audio_lines(
-    axes: Axes,
-    layers: Sequence[int],
-    off: NDArray[Any] | None,
-    on: NDArray[Any] | None,
-    boosted: Sequence[int],
-    even: float,
-) -> None:
-    """The audio's shares [L] over the layers, and what an even spread of attention over all positions would give."""
-    for start, end in _runs(boosted):
-        axes.axvspan(start - 0.5, end + 0.5, color=plotting.PALE, linewidth=0, zorder=0)
-    most = 0.0
-    alone = "attention" if off is None and not boosted else "MATA on"
-    for shares, name, colour, style, marker in (
-        (off, "MATA off", plotting.VERMILION, "--", "o"),
-        (on, alone, plotting.BLUE, "-", "s"),
-    ):
-        if shares is not None:
-            axes.plot(layers, 100 * shares, style, color=colour, marker=marker, markersize=3, linewidth=1.4, label=name)
-            most = max(most, 100 * float(np.nan_to_num(shares).max()))
-    if 100 * even <= 1.5 * most:
-        axes.axhline(100 * even, color=plotting.GREY, linewidth=1.0, linestyle=":", label="even spread")
-        most = max(most, 100 * even)
-    else:  # it would press the lines together at the bottom
-        text = f"\u2191 an even spread: {100 * even:.0f} %"
-        axes.text(0.98, 0.985, text, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=plotting.GREY)
-        most *= 1.12
-    axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
-    axes.set_ylim(0, 1.08 * most or 1)
-    axes.set_ylabel("share on the audio, %")
-    axes.set_xlabel("layer (shaded: boosted)" if len(boosted) else "layer", labelpad=1)
-    _layer_ticks(axes)
-    _legend(axes, 3)
-
-
-def _legend(axes: Axes, columns: int) -> None:
-    """Above the axes, under their title."""
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 0.985), ncol=columns, handlelength=1.4, columnspacing=1.2,
-        borderpad=0.2,
-    )  # fmt: skip
-
-
-def _layer_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-
-
-def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last of each run of neighbours."""
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number - 1:
-            runs[-1] = (runs[-1][0], number)
-        else:
-            runs.append((number, number))
-    return runs

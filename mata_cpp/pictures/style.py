@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import MataError
+from ..errors import MataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+WIDTH = 12.0
+"""Of every figure, in inches."""
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 160

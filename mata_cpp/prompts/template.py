@@ -16,7 +16,7 @@ import jinja2.ext
 import jinja2.sandbox
 from jinja2.exceptions import SecurityError
 
-from .errors import ModelError
+from ..errors import ModelError
 
 FALLBACK_TEMPLATE = """\
 {%- for message in messages -%}

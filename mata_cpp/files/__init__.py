@@ -1,0 +1,1 @@
+"""From the name or the path of a model to an engine."""

@@ -1,0 +1,1 @@
+"""Where a model listened: reading its attention, and what was read."""
