@@ -88,7 +88,7 @@ class AudioChat:
             self._engine, self.load_s = load.open_engine(files, options, progress)
             try:
                 acting_layers(self._engine, mata)
-                self._encoder = AudioEncoder(self._engine, files.silence)
+                self._encoder = AudioEncoder(self._engine)
                 prompts = PromptBuilder.for_engine(self._engine, template_variables)
             except BaseException:
                 self._engine.close()

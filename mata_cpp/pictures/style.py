@@ -22,8 +22,8 @@ SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 160
 
 # Okabe and Ito's colours, which differ for every kind of colour vision.
-ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
-BLUE, VERMILION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
+ORANGE, GREEN, BLUE = "#E69F00", "#009E73", "#0072B2"
+VERMILION, PURPLE = "#D55E00", "#CC79A7"
 GREY, PALE = "#5F5F5F", "#EDEDED"
 HEAT, SOUND = "viridis", "Greys"  # both read the same in grey
 

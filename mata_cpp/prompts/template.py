@@ -58,8 +58,7 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
-        self.is_fallback = not source.strip()
-        self.source = FALLBACK_TEMPLATE if self.is_fallback else source
+        self.source = source if source.strip() else FALLBACK_TEMPLATE
         if len(source) > MAX_TEMPLATE:
             raise ModelError(f"the model's chat template is absurdly long ({len(source):,} characters)")
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}

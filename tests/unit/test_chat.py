@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mata_cpp import Audio, AudioChat, AudioError, CancelledError, ContextFullError, Mata, MataError, ModelError
-from mata_cpp.audio.encoder import Silence
 from mata_cpp.generate import RepetitionWarning, split_at_stop
 
 QUESTION = "What sound is this?"
@@ -463,15 +462,6 @@ def test_window_count(make_chat, make_tone):
 
 
 # Refusals --------------------------------------------------------------------------------------
-
-
-def test_a_model_that_wants_silence_after_short_clips(make_chat, make_tone):
-    chat = make_chat()
-    chat._encoder._silence = Silence(heard_s=2.0, encoder_s=10.0)
-    clip = chat.ask((make_tone(0.1), 16000), QUESTION).audio[0]
-    assert (clip.seconds, clip.heard_seconds, clip.tokens, clip.span[1] - clip.span[0]) == (0.1, 2.0, 10, 10)
-    clip = chat.ask((make_tone(3.0), 16000), QUESTION).audio[1]
-    assert (clip.heard_seconds, clip.tokens) == (3.0, 15)
 
 
 def test_a_model_that_stops_listening(make_chat, make_tone):
