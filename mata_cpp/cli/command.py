@@ -15,6 +15,8 @@ import click
 from ..errors import MataError
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+EPILOG = "Exit status: 0, 1 for a failure, 2 for a wrong usage, 130 for an interrupt."
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 class OutputError(MataError):
@@ -64,6 +66,17 @@ class OneLineCommand(click.Command):
                         traceback.print_exc()
                     status = fail(f"unexpected {type(error).__name__}: {error} (-v shows where)")
         sys.exit(status)
+
+
+def prepare_streams() -> None:
+    """Make the standard streams take whatever comes."""
+    for file in (sys.stdout, sys.stderr):
+        if hasattr(file, "reconfigure"):
+            file.reconfigure(errors="replace")  # a terminal that cannot show a character shows a mark
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # see options.as_utf8
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - keeps files that are opened later off descriptor 2
 
 
 def fail(message: object, status: int = FAILURE) -> int:

@@ -15,10 +15,8 @@ try:
     import click
 
     from .. import __version__
-    from . import chat
-    from . import options as arguments
-    from .command import OneLineCommand
-    from .options import as_utf8
+    from . import options
+    from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
 except KeyboardInterrupt:
     sys.exit(130)
 
@@ -42,7 +40,7 @@ class Output:
     files: list[Path] = field(default_factory=list)
 
 
-@click.command("mata-listen", cls=OneLineCommand, context_settings=chat.cli.context_settings, epilog=chat.EPILOG)
+@click.command("mata-listen", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar='FILE... "QUESTION"')
 @click.option(
     "-o",
@@ -56,8 +54,7 @@ class Output:
 @click.option("--compare", is_flag=True, help="Answers and maps with MATA off and on, from one prefill.")
 @click.option("--summary", is_flag=True, help="The mean by layer over many clips: FILEs and folders of them.")
 @click.option("--average", metavar="LAYERS", help="Layers whose maps are averaged.  [default: auto, the last third]")
-@click.option("-v", "--verbose", is_flag=True, help="llama.cpp's log on standard error.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors.")
+@options.shared_options()
 @click.version_option(__version__, prog_name="mata-listen", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(
@@ -69,18 +66,8 @@ def cli(
     compare: bool,
     summary: bool,
     average: str | None,
-    no_mata: bool,
-    alpha: float | None,
-    layers: str | None,
-    mode: str | None,
-    focus: str | None,
-    system: str | None,
-    lora: tuple[str, ...],
-    max_tokens: int,
-    temperature: float,
-    top_p: float,
     quiet: bool,
-    **resources: Any,
+    **given: Any,
 ) -> None:
     """Show where in a clip a model listens for its answer.
 
@@ -89,8 +76,8 @@ def cli(
 
     The answer goes to standard output, everything else to standard error.
     """
-    files, question = arguments.split(words)
-    mata = arguments.mata_setting(no_mata, alpha, layers, mode, focus)
+    files, question = options.split(words)
+    mata = options.mata_setting(given)
     if question is None:
         raise click.UsageError("a question is missing", context)
     if not files:
@@ -101,37 +88,13 @@ def cli(
         raise click.UsageError(f"--summary and {'--compare' if compare else '--average'} exclude each other", context)
     reading = _reading(context, average)
     out = Output(as_json, quiet, compare, _outputs(output, files, as_json, summary))
-    sounds = _sounds(files) if summary else [arguments.read_clip(word) for word in files]
-
-    from ..chat import AudioChat
-
-    opened = AudioChat(
-        resources["model"],
-        mmproj=resources["mmproj"],
-        lora=[chat._lora(text) for text in lora] or None,
-        mata=mata,
-        system=None if system is None else as_utf8(system),
-        n_ctx=resources["ctx"],
-        n_threads=resources["threads"],
-        n_gpu_layers=resources["gpu_layers"],
-        flash_attn=resources["flash_attn"],
-        cache_type=resources["cache_type"],
-        seed=resources["seed"],
-        verbose=resources["verbose"],
-    )
-    options = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
-    with opened as model:
+    sounds = _sounds(files) if summary else []
+    clips = [] if summary else [options.read_clip(word) for word in files]
+    sampling = options.sampling(given)
+    with options.open_chat(given, mata) as model:
         if summary:
-            context.exit(_summarise(model, sounds, question, mata, out, options))
-        _listen(model, sounds, question, mata, reading, out, options)
-
-
-# The options that mata-chat has as well, in its words.
-_SHARED = (
-    *("model", "mmproj", "lora", "system", "alpha", "layers", "mode", "focus", "no_mata", "max_tokens", "temperature"),
-    *("top_p", "seed", "threads", "gpu_layers", "ctx", "flash_attn", "cache_type"),
-)
-cli.params[6:6] = [next(param for param in chat.cli.params if param.name == name) for name in _SHARED]
+            context.exit(_summarise(model, sounds, question, mata, out, sampling))
+        _listen(model, clips, question, mata, reading, out, sampling)
 
 
 # One answer --------------------------------------------------------------------------------------
@@ -144,25 +107,25 @@ def _listen(
     mata: Mata | None,
     reading: Reading,
     out: Output,
-    options: dict[str, Any],
+    sampling: dict[str, Any],
 ) -> None:
-    from . import output as render
+    from . import output
 
     heard = model.encode(clips)
-    for line in (render.facts(model, heard), *render.notes(heard), *render.model_notes(model)):
-        render.say(line, quiet=out.quiet)
-    answer, without = _ask(model, clips, question, mata, reading, options)
+    for line in (output.facts(model, heard), *output.notes(heard), *output.model_notes(model)):
+        output.say(line, quiet=out.quiet)
+    answer, without = _ask(model, clips, question, mata, reading, sampling)
     other = without if out.compare else None
     if out.json:
-        render.write(_as_json(model, question, answer, without) + "\n")
+        output.write(output.as_json(model, answer, without, question=question) + "\n")
     elif other is not None:
         assert answer.mata is not None
-        render.write(render.compared((answer, other), answer.mata) + "\n")
+        output.write(output.compared((answer, other), answer.mata) + "\n")
     else:
-        render.write(answer.text.strip() + "\n")
+        output.write(answer.text.strip() + "\n")
     for said in (answer, other):
-        if said is not None and said.finish_reason == "length":
-            render.say(f"note: cut off after {said.usage.completion_tokens} tokens", quiet=out.quiet)
+        if said is not None:
+            output.note_length(said, quiet=out.quiet)
     _write(model, clips, question, answer, without, out)
 
 
@@ -172,24 +135,12 @@ def _ask(
     question: str,
     mata: Mata | None,
     reading: Reading | bool,
-    options: dict[str, Any],
+    sampling: dict[str, Any],
 ) -> tuple[Answer, Answer | None]:
     """The answer, and with MATA on also the one without it, from the same prefill."""
     if mata is None or not mata.alpha:
-        return model.ask(clips, question, attention=reading, **options), None
-    return model.compare(clips, question, attention=reading, **options)
-
-
-def _as_json(model: AudioChat, question: str, answer: Answer, without: Answer | None) -> str:
-    from . import output as render
-
-    record = answer.to_dict()
-    ordered = {"question": question, "answer": record.pop("answer"), "model": render.model_facts(model), **record}
-    if without is not None:
-        other = without.to_dict()
-        del other["audio"]
-        ordered["without"] = other
-    return json.dumps(ordered, ensure_ascii=False)
+        return model.ask(clips, question, attention=reading, **sampling), None
+    return model.compare(clips, question, attention=reading, **sampling)
 
 
 def _write(
@@ -212,7 +163,7 @@ def _write(
 
 
 def _summarise(
-    model: AudioChat, sounds: list[Path], question: str, mata: Mata | None, out: Output, options: dict[str, Any]
+    model: AudioChat, sounds: list[Path], question: str, mata: Mata | None, out: Output, sampling: dict[str, Any]
 ) -> int:
     """The exit status: a failure only if no clip could be heard."""
     from ..audio import Audio
@@ -221,14 +172,14 @@ def _summarise(
     from ..pictures.summary import draw
     from ..readout.record import Reading
     from ..readout.summary import Summary
-    from . import output as render
+    from . import output
 
     total, skipped = Summary(), []
-    render.say(f"{model.model_name}: {len(sounds)} clips; {model.describe_mata()}", quiet=out.quiet)
+    output.say(f"{model.model_name}: {len(sounds)} clips; {model.describe_mata()}", quiet=out.quiet)
     for path in sounds:
         model.reset()
         try:
-            answer, without = _ask(model, [Audio(path)], question, mata, Reading(), options)
+            answer, without = _ask(model, [Audio(path)], question, mata, Reading(), sampling)
             if answer.finish_reason == "cancelled":
                 raise KeyboardInterrupt
             if not total.add(without or answer, answer if without else None):
@@ -238,18 +189,18 @@ def _summarise(
             skipped.append({"file": str(path), "reason": reason})
             warnings.warn(f"left out: {reason}", RuntimeWarning, stacklevel=1)
     if skipped:
-        render.say(f"note: {len(skipped)} of {len(sounds)} clips were left out", quiet=out.quiet)
+        output.say(f"note: {len(skipped)} of {len(sounds)} clips were left out", quiet=out.quiet)
     if not len(total):
         raise AudioError(f"none of {len(sounds)} clips could be heard")
     if out.json:
-        record = {"question": question, "model": render.model_facts(model), **total.to_dict(), "left_out": skipped}
+        record = {"question": question, "model": output.model_facts(model), **total.to_dict(), "left_out": skipped}
         record["mata"] = None if mata is None else mata.to_dict(model.engine.n_layer)
-        render.write(json.dumps(record, ensure_ascii=False) + "\n")
+        output.write(json.dumps(record, ensure_ascii=False) + "\n")
     else:
-        render.write(total.table() + "\n")
+        output.write(total.table() + "\n")
     for path in out.files:
         style.write(path, lambda: draw(total, model.model_name, question))
-        render.say(f"wrote {path}", quiet=out.quiet)
+        output.say(f"wrote {path}", quiet=out.quiet)
     return 0
 
 
@@ -260,7 +211,7 @@ def _sounds(words: list[str]) -> list[Path]:
 
     found: list[Path] = []
     for word in words:
-        if word == arguments.STDIN:
+        if word == options.STDIN:
             raise click.UsageError("--summary takes files and folders, not standard input (-)")
         path = Path(word)
         if not path.is_dir():
@@ -293,7 +244,7 @@ def _outputs(given: tuple[str, ...], files: list[str], as_json: bool, summary: b
     suffixes = style.SUFFIXES if summary else (*style.SUFFIXES, ARRAYS)
     paths = [Path(name) for name in given]
     if not given and not as_json:
-        first = Path(files[0] if files[0] != arguments.STDIN else "stdin")
+        first = Path(files[0] if files[0] != options.STDIN else "stdin")
         paths = [] if summary else [Path(f"{_short(first.stem)}.listen.png")]
     for path in paths:
         if path.suffix.lower() not in suffixes:
@@ -314,7 +265,7 @@ def _short(stem: str) -> str:
 
 def main() -> None:
     """The entry point of mata-listen."""
-    chat.prepare_streams()
+    prepare_streams()
     cli.main(prog_name="mata-listen")
 
 

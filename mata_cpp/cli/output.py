@@ -61,6 +61,12 @@ def say(line: str, *, quiet: bool = False) -> None:
         click.echo(line, err=True)
 
 
+def note_length(answer: Answer, *, quiet: bool = False) -> None:
+    """Tell of an answer that came to no end."""
+    if answer.finish_reason == "length":
+        say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=quiet)
+
+
 def write(text: str) -> None:
     """Text on standard output, at once.  Raises OutputError."""
     try:
@@ -90,17 +96,28 @@ def stream(pieces: Iterable[Piece]) -> Answer:
     return answer
 
 
-def as_json(chat: AudioChat, answer: Answer | Choice, without: Answer | Choice | None = None) -> str:
-    """One JSON object; with --compare the other answer is under "without"."""
+def as_json(
+    chat: AudioChat,
+    answer: Answer | Choice,
+    without: Answer | Choice | None = None,
+    *,
+    question: str | None = None,
+) -> str:
+    """One JSON object; the answer without MATA, if there is one, is under "without".
+
+    question: is put in front, and all is one line, as the attention that comes with it is thousands of numbers.
+    """
     record = answer.to_dict()
-    ordered: dict[str, Any] = {"answer": record.pop("answer"), "model": model_facts(chat)}
-    reason = record.pop("finish_reason")
-    ordered.update(record, finish_reason=reason)
+    ordered: dict[str, Any] = {} if question is None else {"question": question}
+    ordered.update(answer=record.pop("answer"), model=model_facts(chat))
+    if question is None:
+        record["finish_reason"] = record.pop("finish_reason")  # to the end
+    ordered.update(record)
     if without is not None:
         other = without.to_dict()
         del other["audio"]
         ordered["without"] = other
-    return json.dumps(ordered, ensure_ascii=False, indent=2)
+    return json.dumps(ordered, ensure_ascii=False, indent=2 if question is None else None)
 
 
 def model_facts(chat: AudioChat) -> dict[str, str]:

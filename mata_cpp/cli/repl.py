@@ -1,4 +1,4 @@
-"""The conversation of mata-chat: a question a line, commands with a slash."""
+"""mata-chat without a question: a conversation, with a question a line and commands with a slash."""
 
 from __future__ import annotations
 
@@ -66,8 +66,7 @@ class Repl:
         before = len(self._chat.messages)
         try:
             answer = output.stream(self._chat.stream(self._clips, question, **self._options))
-            if answer.finish_reason == "length":
-                output.say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=self._quiet)
+            output.note_length(answer, quiet=self._quiet)
         finally:
             if len(self._chat.messages) > before:  # the clips are part of the conversation now
                 self._clips = []
