@@ -1,8 +1,8 @@
 """Ask questions about sound: audio-language models on llama.cpp, with MATA inside the attention.
 
->>> from mata_cpp import AudioChat
->>> chat = AudioChat()
->>> print(chat.ask("clip.wav", "What sound is this?"))
+>>> from mata_cpp import AudioModel
+>>> model = AudioModel()
+>>> print(model.ask("clip.wav", "What sound is this?"))
 """
 
 from __future__ import annotations
@@ -11,24 +11,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._core import Cancel
     from .audio import Audio, decode_audio
+    from .audio.encoder import EncodedClip
     from .chat import AudioChat
+    from .decoding.plain import RepetitionWarning
+    from .decoding.sampling import Sampling
     from .errors import AudioError, CancelledError, ContextFullError, MataError, ModelError
     from .mata import Mata
+    from .model import AudioModel
+    from .options import AskOptions, AudioLike, ChooseOptions
+    from .prompts.builder import Message
     from .readout.record import Attention, ClipAttention, Reading
-    from .records import Answer, Choice, ClipInfo, Piece, Timings, Usage
+    from .records import Answer, Choice, ClipInfo, Piece, Timings, TokenLogprob, Usage
     from .records import ClipInfo as Clip
     from .session import KEEP, Session
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "_core": ("Cancel",),
     "audio": ("Audio", "decode_audio"),
+    "audio.encoder": ("EncodedClip",),
     "chat": ("AudioChat",),
     "errors": ("AudioError", "CancelledError", "ContextFullError", "MataError", "ModelError"),
+    "decoding.plain": ("RepetitionWarning",),
+    "decoding.sampling": ("Sampling",),
     "mata": ("Mata",),
+    "model": ("AudioModel",),
+    "options": ("AskOptions", "AudioLike", "ChooseOptions"),
+    "prompts.builder": ("Message",),
     "readout.record": ("Attention", "ClipAttention", "Reading"),
-    "records": ("Answer", "Choice", "ClipInfo", "Piece", "Timings", "Usage"),
+    "records": ("Answer", "Choice", "ClipInfo", "Piece", "Timings", "TokenLogprob", "Usage"),
     "session": ("KEEP", "Session"),
 }
 _PLACE_OF = {name: (module, name) for module, names in _WHERE.items() for name in names}
@@ -37,23 +51,33 @@ _PLACE_OF["Clip"] = _PLACE_OF["ClipInfo"]  # its former name
 __all__ = [
     "KEEP",
     "Answer",
+    "AskOptions",
     "Attention",
     "Audio",
     "AudioChat",
     "AudioError",
+    "AudioLike",
+    "AudioModel",
+    "Cancel",
     "CancelledError",
     "Choice",
+    "ChooseOptions",
     "Clip",
     "ClipAttention",
     "ClipInfo",
     "ContextFullError",
+    "EncodedClip",
     "Mata",
     "MataError",
+    "Message",
     "ModelError",
     "Piece",
     "Reading",
+    "RepetitionWarning",
+    "Sampling",
     "Session",
     "Timings",
+    "TokenLogprob",
     "Usage",
     "__version__",
     "decode_audio",

@@ -1,58 +1,56 @@
-"""AudioChat: a model that hears, a conversation with it."""
+"""AudioChat: a conversation about sound."""
 
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checks
-from .audio import Audio
-from .audio.encoder import AudioEncoder
-from .errors import MataError
-from .files import load
+from . import checks, options
+from .errors import CancelledError, MataError
+from .files import download
 from .files.catalogue import DEFAULT_MODEL
-from .files.download import Report
-from .files.resolve import explain_damage, find_damage, resolve
-from .generate import check_max_tokens, check_stop
-from .mata import Mata, acting_layers
-from .prompts.builder import Message, PromptBuilder
-from .readout.reader import Reader
-from .readout.record import Reading
+from .files.load import Lora
+from .mata import Mata, boost_of
+from .model import DEFAULT_MATA, AudioModel, choice_form, last_answer
+from .options import AskOptions, AudioLike, ChooseOptions
+from .prompts.builder import Message
 from .records import Answer, Choice, ClipInfo, Piece
 from .session import Session
-from .talk import Request, Talk
+from .turns import Request
 
 if TYPE_CHECKING:
-    from ._core import Engine
+    from typing_extensions import Unpack
 
-AudioLike = Any
-"""An Audio, anything that Audio takes, or a list of these."""
+    from ._core import Cancel, Engine
+
+WAIT_S = 0.05
+"""How often a question that waits for its turn looks whether it was cancelled."""
 
 
 class AudioChat:
-    """A language model with ears, and one conversation with it.
+    """A conversation with a model: earlier clips, questions and answers stay in its context.
 
-    model: a catalogue name or the path of a GGUF file; mmproj: its audio projector (None: the one
-    beside it).  lora: path, (path, scale) or a list of them.  mata: None turns it off; the property
-    may be changed between turns.  system: the system message (None: what the model's reference or chat
-    template says by itself).  n_ctx: tokens of context, 0 for the model's own length.  n_threads None:
-    the physical cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV
-    cache, "f16", "f32", "q8_0"..., or a pair for keys and values.  seed: for sampling.  verbose:
-    llama.cpp's log on stderr.  report: gets the lines about downloads instead of stderr.  progress: gets
-    0..1 while loading.  template_variables: more values for the chat template.
+    model: an AudioModel, which may have any number of chats (``model.chat()`` is shorter), or what AudioModel takes: then
+    the chat loads a model of its own, with the other arguments as there, and closes it.  mata: None turns it off; the
+    property may be changed between turns.  system: the system message (None: what the model's reference or chat
+    template says by itself).
 
-    One thread at a time talks; another one waits for its turn.  Raises ModelError, MataError, ValueError.
+    One question at a time: a question from another thread waits for its turn, and one from a thread that is in the
+    middle of a stream of this chat is refused.  Raises ModelError, MataError, ValueError.
     """
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        model: AudioModel | str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         mmproj: str | os.PathLike[str] | None = None,
-        lora: load.Lora | Sequence[load.Lora] | None = None,
-        mata: Mata | None = Mata(),  # noqa: B008 - frozen
+        lora: Lora | Sequence[Lora] | None = None,
+        mata: Mata | None = DEFAULT_MATA,
         system: str | None = None,
         n_ctx: int = 4096,
         n_batch: int = 2048,
@@ -64,215 +62,196 @@ class AudioChat:
         n_seq_max: int = 32,
         seed: int = 0,
         verbose: bool = False,
-        report: Report | None = None,
+        report: download.Report | None = None,
         progress: Callable[[float], None] | None = None,
         template_variables: Mapping[str, Any] | None = None,
     ) -> None:
         self._closed = True  # until loaded
-        if mata is not None and not isinstance(mata, Mata):
-            raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
-        for function, name in ((report, "report"), (progress, "progress")):
-            if function is not None and not callable(function):
-                raise ValueError(f"{name} must be a function or None, not {checks.short_repr(function)}")
-        if template_variables is not None and not isinstance(template_variables, Mapping):
-            raise ValueError(f"template_variables must be a dictionary, not {checks.short_repr(template_variables)}")
-        self.system = None if system is None else checks.text(system, "the system message")
+        self.system = system
         self._seed = checks.seed(seed)
-        options = load.EngineOptions(
-            lora, n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, cache_type, n_seq_max, verbose
-        )
-        load.engine_arguments(options)
-        files = resolve(model, mmproj, report)
-        self._files = files
-        with explain_damage(files):
-            self._engine, self.load_s = load.open_engine(files, options, progress)
-            try:
-                acting_layers(self._engine, mata)
-                self._encoder = AudioEncoder(self._engine)
-                prompts = PromptBuilder.for_engine(self._engine, template_variables)
-            except BaseException:
-                self._engine.close()
-                raise
-        self._talk = Talk(self._engine, self._encoder, prompts, self.load_s, lambda: find_damage(files))
-        self._talk.mata = mata
+        self._owns = not isinstance(model, AudioModel)
+        if isinstance(model, AudioModel):
+            model.check_open()
+            boost_of(model.engine, mata)
+            self._model = model
+        else:
+            self._model = AudioModel(
+                model,
+                mmproj=mmproj,
+                lora=lora,
+                mata=mata,
+                n_ctx=n_ctx,
+                n_batch=n_batch,
+                n_ubatch=n_ubatch,
+                n_threads=n_threads,
+                n_gpu_layers=n_gpu_layers,
+                flash_attn=flash_attn,
+                cache_type=cache_type,
+                n_seq_max=n_seq_max,
+                seed=seed,
+                verbose=verbose,
+                report=report,
+                progress=progress,
+                template_variables=template_variables,
+            )
+        self._mata = mata
+        self._conversation = self._model.conversation()
+        self._turn = self._model.turn(self._conversation)
+        self._lock, self._owner = threading.Lock(), 0
+        self._requests: weakref.WeakSet[Cancel] = weakref.WeakSet()
+        self._requests_lock = threading.RLock()  # a signal handler may cancel in a thread that holds it
         self._closed = False
 
     # Facts -----------------------------------------------------------------------------------
 
     @property
+    def model(self) -> AudioModel:
+        """The model that this chat talks to."""
+        return self._model
+
+    @property
     def model_name(self) -> str:
-        return self._files.name
+        return self._model.name
 
     @property
     def model_path(self) -> Path:
-        return self._files.model
+        return self._model.model_path
 
     @property
     def mmproj_path(self) -> Path:
-        return self._files.mmproj
+        return self._model.mmproj_path
+
+    @property
+    def load_s(self) -> float:
+        """Seconds that loading took."""
+        return self._model.load_s
 
     @property
     def engine(self) -> Engine:
         """The engine below, for what is not offered here."""
-        return self._engine
+        return self._model.engine
 
     @property
     def mata(self) -> Mata | None:
         """The setting of the next turns; None is off.  Raises MataError, ValueError when set."""
-        return self._talk.mata
+        return self._mata
 
     @mata.setter
     def mata(self, mata: Mata | None) -> None:
-        acting_layers(self._engine, mata)
-        self._talk.mata = mata
+        boost_of(self.engine, mata)
+        self._mata = mata
+
+    @property
+    def system(self) -> str | None:
+        """The system message of the next turns; None is the model's own.  Raises ValueError when set."""
+        return self._system
+
+    @system.setter
+    def system(self, system: str | None) -> None:
+        self._system = None if system is None else checks.text(system, "the system message")
 
     @property
     def messages(self) -> list[Message]:
         """The conversation so far."""
-        return list(self._talk.conversation.messages)
+        return list(self._conversation.messages)
 
     def describe_mata(self) -> str:
         """E.g. "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" or "MATA off"."""
-        if self.mata is None or not self.mata.alpha or not self._talk.layers:
-            return "MATA off"
-        return f"MATA on ({self.mata.describe(self._engine.n_layer)})"
+        return self._model.describe_mata(self._mata)
 
     # Talking ---------------------------------------------------------------------------------
 
-    def ask(self, audio: AudioLike = None, question: str | None = None, **options: Any) -> Answer:
+    def ask(self, audio: AudioLike = None, question: str | None = None, **given: Unpack[AskOptions]) -> Answer:
         """Ask about one or more clips; ``ask("...")`` alone goes on with the conversation.
 
-        Options are those of stream.  A cancelled answer comes back with finish_reason "cancelled".
+        Options: see AskOptions.  A cancelled answer comes back with finish_reason "cancelled".
+        Raises AudioError, ContextFullError, ModelError, ValueError.
         """
-        answer = None
-        for piece in self.stream(audio, question, **options):
-            answer = piece.answer or answer
-        assert answer is not None
-        return answer
+        return last_answer(self._stream("ask", audio, question, given))
 
     def stream(
-        self,
-        audio: AudioLike = None,
-        question: str | None = None,
-        *,
-        system: str | None = None,
-        max_tokens: int = 256,
-        stop: Sequence[str] | str | None = None,
-        temperature: float = 0.0,
-        top_k: int = 40,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        repeat_penalty: float = 1.0,
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        seed: int | None = None,
-        grammar: str = "",
-        attention: bool | Reading = False,
+        self, audio: AudioLike = None, question: str | None = None, **given: Unpack[AskOptions]
     ) -> Iterator[Piece]:
         """Like ask, piece by piece; the last piece carries the Answer as ``.answer``.
 
-        The clips are decoded at once, the rest happens while iterating.  temperature 0 is greedy.
-        seed None: the chat's.  grammar: GBNF.  attention: True, or a Reading, to have ``answer.attention``
-        tell where the answer listened; MataError where that cannot be read.  An interrupt, or closing
+        The clips are decoded at once, the rest begins with the first piece that is taken; from then on the answer is
+        generated whether pieces are taken or not, and they may be taken in any thread.  An interrupt, or closing
         the iterator, keeps what was said so far as the answer; cancel() also ends it before its first
-        piece is taken.  Raises AudioError, ContextFullError,
-        ModelError, ValueError.
+        piece is taken.
         """
-        sampling = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "min_p": min_p,
-            "repeat_penalty": repeat_penalty,
-            "frequency_penalty": frequency_penalty,
-            "presence_penalty": presence_penalty,
-            "seed": self._seed if seed is None else seed,
-            "grammar": grammar,
-        }
-        sampling = checks.sampling(sampling)
-        reading = self._reading(attention)
-        request = self._request(
-            audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling, reading
-        )
-        return self._talk.answer(request, self._talk.sampler(request))
+        return self._stream("stream", audio, question, given)
 
     def compare(
-        self,
-        audio: AudioLike = None,
-        question: str | None = None,
-        *,
-        system: str | None = None,
-        max_tokens: int = 256,
-        stop: Sequence[str] | str | None = None,
-        seed: int | None = None,
-        attention: bool | Reading = False,
-        **sampling: Any,
+        self, audio: AudioLike = None, question: str | None = None, **given: Unpack[AskOptions]
     ) -> tuple[Answer, Answer]:
         """(answer with MATA, answer without), from one prefill; the conversation goes on with the first.
 
-        Options are those of stream.  Raises ValueError when MATA is off, and what stream raises.
+        Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
         """
-        if self.mata is None:
-            raise ValueError("there is nothing to compare: MATA is off")
-        sampling = checks.sampling({**sampling, "seed": self._seed if seed is None else seed})
-        reading = self._reading(attention)
-        request = self._request(
-            audio, question, system, check_max_tokens(max_tokens), check_stop(stop), sampling, reading
-        )
-        return self._talk.compare(request)
+        request = self._request("compare", audio, question, given, options.ask_names())
+        self._model.need_boost(request)
+        request.sampling.sampler(self.engine)
+        with self._waited(request):
+            return self._turn.compare(request)
 
-    def choose(
-        self,
-        audio: AudioLike,
-        question: str,
-        options: Sequence[str],
-        *,
-        system: str | None = None,
-        attention: bool | Reading = False,
-    ) -> Choice:
-        """The option that the model gives the highest likelihood as its whole answer.
+    def choose(self, audio: AudioLike, question: str, choices: Sequence[str], **given: Unpack[ChooseOptions]) -> Choice:
+        """The one of several answers that the sound speaks for most: see Choice for how they are scored.
 
         The question is asked in the conversation so far but not added to it.  audio may be None.
-        attention: as in stream; the Choice's is a list, one for each option.
-        Raises CancelledError, and what stream raises.
+        Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
         """
-        reading = self._reading(attention)
-        return self._talk.choose(self._request(audio, question, system, reading=reading), options)
+        form = choice_form(given)
+        request = self._request("choose", audio, question, given, options.choose_names())
+        with self._waited(request):
+            return self._turn.choose(request, choices, form)
 
     def encode(self, audio: AudioLike) -> list[ClipInfo]:
         """Decode and encode clips ahead of a question, which then finds them ready.
 
-        Their span is (0, 0), since they are in no prompt yet.  Raises AudioError, CancelledError.
+        Their span is (0, 0), since they are in no prompt yet.  Raises AudioError, ContextFullError, CancelledError.
         """
         self._check_open()
-        ticket = self._talk.coming()
-        return self._talk.encode(as_clips(audio), ticket)
+        cancel = self._register(options.cancel_of({}))
+        return [ClipInfo.of(clip, (0, 0)) for clip in self._model.encode(audio, cancel=cancel)]
 
     def cancel(self) -> None:
         """From any thread: end soon what has been asked, a clip's encoding included.
 
-        A file is read to its end first; what waits for another answer ends when that one has ended.
-        ask and stream then answer with finish_reason "cancelled"; compare, choose and encode raise CancelledError.
+        A file is read to its end first.  ask and stream then answer with finish_reason "cancelled"; compare, choose and
+        encode raise CancelledError.
         """
-        self._talk.cancel()
+        with self._requests_lock:
+            running = list(self._requests)
+        for request in running:
+            request.cancel()
 
     # The conversation and below -----------------------------------------------------------------
 
     def session(self, mata: Mata | None = None) -> Session:
         """A plain session with its own KV; several may live side by side."""
         self._check_open()
-        return Session(self._engine, self._encoder, mata)
+        return self._model.session(mata)
 
     def reset(self) -> None:
         """Forget the conversation; encoded clips stay at hand."""
         self._check_open()
-        self._talk.reset()
+        with self._waited(None):
+            self._conversation.reset()
 
     def close(self) -> None:
-        """Free the model.  A running answer in another thread is ended first."""
-        if not self._closed:
-            self._closed = True
-            self._talk.close()
+        """End the conversation, and free the model if it is the chat's own.  A running answer in another thread is
+        cancelled first; a stream that nobody reads is not waited for."""
+        if self._closed:
+            return
+        self._closed = True
+        self.cancel()
+        if self._owns:
+            self._model.close()
+        elif not self._model.closed and self._lock.acquire(blocking=False):
+            try:  # else the answer that runs gives the cache back when it ends
+                self._conversation.drop_cache()
+            finally:
+                self._lock.release()
 
     @property
     def closed(self) -> bool:
@@ -286,50 +265,60 @@ class AudioChat:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.describe_mata()
-        return f"AudioChat({self._files.name!r}, {state})"
+        return f"AudioChat({self.model_name!r}, {state})"
 
     # -------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed or self._model.closed:
             raise MataError("this chat is closed")
 
+    def _register(self, cancel: Cancel) -> Cancel:
+        with self._requests_lock:
+            self._requests.add(cancel)
+        return cancel
+
     def _request(
-        self,
-        audio: AudioLike,
-        question: str | None,
-        system: str | None,
-        max_tokens: int = 1,
-        stop: tuple[str, ...] = (),
-        sampling: dict[str, Any] | None = None,
-        reading: Reading | None = None,
+        self, method: str, audio: AudioLike, question: str | None, given: Mapping[str, Any], allowed: frozenset[str]
     ) -> Request:
         """Checks the question and decodes the clips.  Raises AudioError, MataError, ValueError."""
+        options.check_names(given, f"AudioChat.{method}", allowed)
         self._check_open()
-        if question is None:
-            if not isinstance(audio, str):
-                raise ValueError("a question is missing: ask(audio, question), or ask(question) to go on")
-            audio, question = None, audio
-        if not isinstance(question, str) or not question.strip():
-            raise ValueError("the question must be a text that is not empty")
-        checks.text(question, "the question")
-        chosen = self.system if system is None else checks.text(system, "the system message")
-        ticket = self._talk.coming()
-        return Request(as_clips(audio), question, chosen, max_tokens, stop, sampling or {}, reading, ticket)
+        audio, question = options.split_question(audio, question)
+        cancel = self._register(options.cancel_of(given))  # before the clips are read
+        return self._model.request(
+            audio, question, given, mata=self._mata, system=self._system, seed=self._seed, cancel=cancel
+        )
 
-    def _reading(self, attention: bool | Reading) -> Reading | None:
-        """Checked against the model before anything is computed.  Raises MataError, ValueError."""
-        reading = Reading.of(attention)
-        if reading is not None:
+    def _stream(
+        self, method: str, audio: AudioLike, question: str | None, given: Mapping[str, Any]
+    ) -> Iterator[Piece]:
+        request = self._request(method, audio, question, given, options.ask_names())
+        return self._answer(request, request.sampling.sampler(self.engine))
+
+    def _answer(self, request: Request, sampler: Any) -> Iterator[Piece]:
+        try:
+            with self._waited(request):
+                for piece in self._turn.answer(request, sampler):
+                    yield piece
+                    self._owner = threading.get_ident()  # the pieces may be taken in any thread
+        except CancelledError:
+            yield Piece("", self._turn.nothing(request))
+
+    @contextmanager
+    def _waited(self, request: Request | None) -> Iterator[None]:
+        """The turn of this thread.  Raises MataError in a thread that is itself answering, CancelledError."""
+        if self._owner == threading.get_ident():
+            raise MataError("this chat is still answering in this thread: finish or close that stream first")
+        while not self._lock.acquire(timeout=WAIT_S):
+            if request is not None and request.cancel.cancelled:
+                raise CancelledError("cancelled")
+        try:
+            self._owner = threading.get_ident()
             self._check_open()
-            Reader(self._engine, reading, ())
-        return reading
-
-
-def as_clips(audio: AudioLike) -> list[Audio]:
-    """None, one clip or a list of clips -> Audio objects.  Raises AudioError."""
-    if audio is None:
-        return []
-    if isinstance(audio, list):
-        return [clip if isinstance(clip, Audio) else Audio(clip) for clip in audio]
-    return [audio if isinstance(audio, Audio) else Audio(audio)]
+            yield
+        finally:
+            self._owner = 0
+            if self._closed and not self._model.closed:
+                self._conversation.drop_cache()
+            self._lock.release()

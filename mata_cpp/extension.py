@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from .errors import ModelError
+
+_log = logging.getLogger("mata_cpp.llama")
+_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 
 
 def load() -> Any:
@@ -18,9 +22,19 @@ def load() -> Any:
 
 
 def show_log(wanted: bool) -> None:
-    """Write llama.cpp's log to standard error, or drop it.  It is one for the whole process."""
-    load().set_log_callback(_print_log if wanted else None)
+    """Write llama.cpp's log to standard error, or drop it.  It is one for the whole process.
 
+    It also goes to the logger "mata_cpp.llama", if that is enabled when a model is loaded.
+    """
+    listening = _log.isEnabledFor(logging.DEBUG)
+    if not wanted and not listening:
+        load().set_log_callback(None)
+        return
 
-def _print_log(level: int, text: str) -> None:
-    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+    def pass_on(level: int, text: str) -> None:
+        if listening:
+            _log.log(_LEVELS.get(level, logging.INFO), "%s", text.rstrip())
+        if wanted:
+            sys.stderr.write(text if text.endswith("\n") else text + "\n")
+
+    load().set_log_callback(pass_on)

@@ -72,26 +72,32 @@ class Mata:
         if self.focus is not None:
             object.__setattr__(self, "focus", _check_focus(self.focus))
 
-    def resolve_layers(self, n_layer: int) -> tuple[int, ...]:
-        """The layer numbers for a model of n_layer layers, ascending.  Raises ValueError."""
+    def resolve_layers(self, n_layer: int, attention_layers: Sequence[int] | None = None) -> tuple[int, ...]:
+        """The layer numbers for a model of n_layer layers, ascending.
+
+        attention_layers: those that have attention (None: all).  "auto" is the middle third of these, and a slice
+        leaves the others out.  Raises ValueError for layers that do not exist or have no attention.
+        """
+        attend = list(range(n_layer)) if attention_layers is None else sorted(attention_layers)
         layers = self.layers
         if layers == "auto":
-            return tuple(auto_layers(n_layer))
+            return tuple(attend[i] for i in auto_layers(len(attend)))
         if isinstance(layers, str):
-            return _resolve_slice(layers, n_layer)
+            chosen = _resolve_slice(layers, n_layer)
+            found = tuple(layer for layer in chosen if layer in set(attend))
+            if not found:
+                raise ValueError(f"layers {layers} of this model have no attention")
+            return found
         numbers = [layers] if isinstance(layers, int) else list(layers)
         resolved = set()
         for number in numbers:
             index = number + n_layer if number < 0 else number
             if not 0 <= index < n_layer:
                 raise ValueError(f"layer {number} does not exist: this model has layers 0 to {n_layer - 1}")
+            if index not in set(attend):
+                raise ValueError(f"layer {index} of this model has no attention")
             resolved.add(index)
         return tuple(sorted(resolved))
-
-    def alphas(self, n_layer: int) -> list[float]:
-        """alpha of each layer, [n_layer]; 0 where a layer is left alone."""
-        chosen = set(self.resolve_layers(n_layer))
-        return [self.alpha if layer in chosen else 0.0 for layer in range(n_layer)]
 
     def spans(self, clips: Iterable[HasSpan]) -> list[tuple[int, int, float]]:
         """(start, end, weight) in positions for the engine; focus picks its part of every clip.
@@ -116,19 +122,9 @@ class Mata:
             end = max(seconds)
             raise ValueError(f"focus {format_focus(self.focus)} holds no audio: the {which} is heard up to {end:.2f} s")
 
-    def describe(self, n_layer: int) -> str:
-        """E.g. "alpha 0.1, layers 10:21 of 30, mode scale"."""
-        layers = format_layers(self.resolve_layers(n_layer))
-        text = f"alpha {self.alpha:g}, layers {layers} of {n_layer}, mode {self.mode}"
-        return text if self.focus is None else f"{text}, focus {format_focus(self.focus)}"
-
-    def to_dict(self, n_layer: int | None = None) -> dict[str, Any]:
-        """Plain values for JSON; with n_layer the layers as numbers."""
-        layers: Any = self.layers
-        if n_layer is not None:
-            layers = list(self.resolve_layers(n_layer))
-        elif not isinstance(layers, str | int):
-            layers = list(layers)
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        layers: Any = self.layers if isinstance(self.layers, str | int) else list(self.layers)
         end = math.inf if self.focus is None else self.focus[1]
         return {
             "alpha": self.alpha,
@@ -138,16 +134,44 @@ class Mata:
         }
 
 
-def acting_layers(engine: Engine, mata: Mata | None) -> tuple[int, ...]:
-    """The layers that mata acts on in this model, () for None.  Raises MataError, ValueError."""
+@dataclass(frozen=True)
+class Boost:
+    """A setting as it acts on a model: there is none where MATA is off.
+
+    mata: what was asked for.  layers: the numbers of the layers that it acts on, ascending, at least one.
+    """
+
+    mata: Mata
+    layers: tuple[int, ...]
+    n_layer: int
+
+    @property
+    def alphas(self) -> list[float]:
+        """alpha of each layer, [n_layer]; 0 where a layer is left alone."""
+        return [self.mata.alpha if layer in self.layers else 0.0 for layer in range(self.n_layer)]
+
+    def describe(self) -> str:
+        """E.g. "alpha 0.1, layers 10:21 of 30, mode scale"."""
+        mata = self.mata
+        text = f"alpha {mata.alpha:g}, layers {format_layers(self.layers)} of {self.n_layer}, mode {mata.mode}"
+        return text if mata.focus is None else f"{text}, focus {format_focus(mata.focus)}"
+
+
+def boost_of(engine: Engine, mata: Mata | None) -> Boost | None:
+    """What mata does to this model: None if it is off, which is mata None, alpha 0, or no layer to act on.
+
+    Raises MataError for a model in which MATA cannot work, ValueError for layers that it does not have.
+    """
     if mata is None:
-        return ()
+        return None
     if not isinstance(mata, Mata):
         raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
-    layers = mata.resolve_layers(engine.n_layer)
-    if engine.mata_refusal and mata.alpha:
+    layers = mata.resolve_layers(engine.n_layer, engine.attention_layers)
+    if not mata.alpha or not layers:
+        return None
+    if engine.mata_refusal:
         raise MataError(f"MATA cannot work here: {engine.mata_refusal}; use mata=None (--no-mata)")
-    return layers
+    return Boost(mata, layers, engine.n_layer)
 
 
 def auto_layers(n_layer: int) -> range:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import exp
 from typing import TYPE_CHECKING, Any
 
 from .mata import Mata
 
 if TYPE_CHECKING:
-    from .audio import Audio
     from .audio.encoder import EncodedClip
     from .readout.record import Attention
 
@@ -33,17 +33,17 @@ class ClipInfo:
     span: tuple[int, int]
 
     @classmethod
-    def of(cls, audio: Audio, clip: EncodedClip, span: tuple[int, int]) -> ClipInfo:
-        """What Session and AudioChat report of audio, encoded as clip."""
+    def of(cls, clip: EncodedClip, span: tuple[int, int]) -> ClipInfo:
+        """What Session and AudioChat report of a clip at these positions."""
         start, end = span
         return cls(
-            name=audio.name,
-            seconds=audio.seconds,
-            heard_seconds=clip.seconds,
-            sample_rate=audio.sample_rate,
-            channels=audio.channels,
-            tokens=clip.n_tokens,
-            windows=clip.embedding.n_windows,
+            name=clip.name,
+            seconds=clip.seconds,
+            heard_seconds=clip.heard_seconds,
+            sample_rate=clip.audio.sample_rate,
+            channels=clip.audio.channels,
+            tokens=clip.tokens,
+            windows=clip.windows,
             span=(int(start), int(end)),
         )
 
@@ -72,11 +72,32 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """finish_reason: "stop" (the model ended, or a stop string came), "length" or "cancelled".
+class TokenLogprob:
+    """A generated token.  token: its text (a part of a character shows as a mark).  logprob: the natural logarithm of the
+    probability that the model gave it, before temperature, penalties and grammar.  top: the likeliest tokens at its
+    place, best first."""
 
-    mata is the setting that was on, or None; layers are the layers it acted on.  audio holds every
-    clip of the conversation so far, oldest first.  attention is where it listened, if that was asked for.
+    token: str
+    id: int
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, with the names that OpenAI's API has."""
+        record: dict[str, Any] = {"token": self.token, "id": self.id, "logprob": self.logprob}
+        if self.top:
+            record["top_logprobs"] = [other.to_dict() for other in self.top]
+        return record
+
+
+@dataclass(frozen=True)
+class Answer:
+    """finish_reason: "stop" (the model ended, a stop string came, or it only repeated itself), "length" or "cancelled".
+
+    mata is the setting that was on, None where it was off; layers are the layers it acted on.  audio holds every
+    clip of the conversation so far, oldest first.  confidence is the probability of the first token of the answer,
+    None if there was none.  attention is where it listened, and logprobs has an entry for each token, if these were
+    asked for.
     """
 
     text: str
@@ -86,17 +107,21 @@ class Answer:
     timings: Timings
     mata: Mata | None
     layers: tuple[int, ...] = ()
+    confidence: float | None = None
     attention: Attention | None = field(default=None, repr=False)
+    logprobs: list[TokenLogprob] | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; "attention" is among them if it was asked for."""
+        """Plain values for JSON; "attention" and "logprobs" are among them if they were asked for."""
         return {
             "answer": self.text,
             "finish_reason": self.finish_reason,
+            "confidence": self.confidence,
             **_common(self.audio, self.mata, self.layers),
             "usage": asdict(self.usage),
             "timings": asdict(self.timings),
             **({} if self.attention is None else {"attention": self.attention.to_dict()}),
+            **({} if self.logprobs is None else {"logprobs": [token.to_dict() for token in self.logprobs]}),
         }
 
     def __str__(self) -> str:
@@ -105,17 +130,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Choice:
-    """The likeliest of some options.
+    """The option that the sound speaks for most.
 
     logprobs[i] is the natural logarithm of the probability that the model's whole answer is option i:
     the sum over its tokens and the end of the turn.  tokens[i] counts them, for those who want a mean.
+    silence_logprobs[i] is the same where the clips are replaced by near silence of the same length, or the list is None
+    where no contrast was made.  scores[i] is what decides: 2 * logprobs[i] - silence_logprobs[i], or logprobs[i].
+    (An option that is unlikely whatever is heard, as a short name is for a model that answers in phrases, is not
+    punished for that; Holtzman et al. 2021, "Surface form competition", arXiv 2104.08315, divide likewise.)
     attention[i] is where the model listened while option i was scored, if that was asked for.
     """
 
     text: str
     index: int
     options: list[str]
+    scores: list[float]
     logprobs: list[float]
+    silence_logprobs: list[float] | None
     tokens: list[int]
     audio: list[ClipInfo]
     usage: Usage
@@ -126,12 +157,20 @@ class Choice:
 
     @property
     def probabilities(self) -> list[float]:
-        """The options' shares, summing to 1."""
-        from math import exp
-
-        top = max(self.logprobs)
-        weights = [exp(value - top) for value in self.logprobs]
+        """The options' shares among themselves, summing to 1: the softmax of the scores."""
+        top = max(self.scores)
+        weights = [exp(value - top) for value in self.scores]
         return [weight / sum(weights) for weight in weights]
+
+    @property
+    def confidence(self) -> float:
+        """The chosen option's share."""
+        return self.probabilities[self.index]
+
+    @property
+    def scored_by(self) -> str:
+        """"contrast with silence" or "likelihood": what the scores are."""
+        return "likelihood" if self.silence_logprobs is None else "contrast with silence"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -139,8 +178,12 @@ class Choice:
             "answer": self.text,
             "index": self.index,
             "options": list(self.options),
-            "logprobs": list(self.logprobs),
+            "scored_by": self.scored_by,
+            "scores": list(self.scores),
             "probabilities": self.probabilities,
+            "confidence": self.confidence,
+            "logprobs": list(self.logprobs),
+            "silence_logprobs": None if self.silence_logprobs is None else list(self.silence_logprobs),
             "finish_reason": "stop",
             **_common(self.audio, self.mata, self.layers),
             "usage": asdict(self.usage),
@@ -153,13 +196,18 @@ class Choice:
 
 
 class Piece(str):
-    """A piece of streamed text; the last one (often empty) carries the finished answer."""
+    """A piece of streamed text; the last one (often empty) carries the finished answer.
+
+    logprobs: of the tokens whose text is in this piece, if log-probabilities were asked for.
+    """
 
     answer: Answer | None
+    logprobs: tuple[TokenLogprob, ...]
 
-    def __new__(cls, text: str, answer: Answer | None = None) -> Piece:
+    def __new__(cls, text: str, answer: Answer | None = None, logprobs: tuple[TokenLogprob, ...] = ()) -> Piece:
         piece = super().__new__(cls, text)
         piece.answer = answer
+        piece.logprobs = logprobs
         return piece
 
 

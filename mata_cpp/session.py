@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .audio import Audio
-from .audio.encoder import AudioEncoder
+from .audio.clip import Audio
+from .audio.encoder import AudioEncoder, Clip, EncodedClip
 from .errors import ContextFullError
-from .mata import LayerSpec, Mata, acting_layers
+from .mata import Boost, LayerSpec, Mata, boost_of
 from .readout.layers import readable_layers
 from .records import ClipInfo
 
 if TYPE_CHECKING:
     from . import _core
 
-Part = str | Sequence[int] | Audio
+FeedPart = str | Sequence[int] | Audio | EncodedClip
 """Text (special tokens parsed), token ids, or a clip."""
 
+Make = Callable[[], "_core.Session"]
 
 FEEDS = "feed takes text, lists of token ids and Audio objects"
 
@@ -38,7 +39,7 @@ KEEP = Keep()
 """fork(mata=KEEP): the setting stays as it is."""
 
 
-def _with_room(make: Callable[[], _core.Session]) -> _core.Session:
+def with_room(make: Make) -> _core.Session:
     """A new sequence; those of sessions that nobody can reach any more are freed when it is the last one."""
     try:
         return make()
@@ -48,21 +49,31 @@ def _with_room(make: Callable[[], _core.Session]) -> _core.Session:
 
 
 class Session:
-    """A sequence of tokens and clips with its own MATA setting; make one with ``AudioChat.session``.
+    """A sequence of tokens and clips with its own MATA setting; make one with ``AudioModel.session``.
 
     MATA acts on the row that predicts: it is off while everything but the last run of tokens is fed,
     so that feeding in pieces within one call changes nothing.
+
+    Any number may live side by side, up to the model's n_seq_max, and each may be used in any thread, one at a time.
     """
 
-    def __init__(self, engine: _core.Engine, encoder: AudioEncoder, mata: Mata | None = None) -> None:
-        acting_layers(engine, mata)
+    def __init__(
+        self,
+        engine: _core.Engine,
+        encoder: AudioEncoder,
+        mata: Mata | None = None,
+        *,
+        with_room: Callable[[Make], _core.Session] = with_room,
+    ) -> None:
+        self._boost = boost_of(engine, mata)
         self._engine = engine
         self._encoder = encoder
-        self._core = _with_room(engine.session)
+        self._with_room = with_room
+        self._core = with_room(engine.session)
         self._mata = mata
         self._clips: list[ClipInfo] = []
         self._last_token: int | None = None
-        self._state: tuple[Mata | None, int] = (None, 0)
+        self._switched: tuple[Boost, int] | None = None  # what the engine was told: the boost of so many clips
         self._read: Callable[[_core.Session], None] | None = None
 
     # What is in it ---------------------------------------------------------------------------
@@ -94,26 +105,31 @@ class Session:
     @mata.setter
     def mata(self, mata: Mata | None) -> None:
         """Takes effect with the next feed.  Raises ValueError, MataError."""
-        acting_layers(self._engine, mata)
+        self._boost = boost_of(self._engine, mata)
         self._mata = mata
         self._switch(on=True)
 
+    @property
+    def boost(self) -> Boost | None:
+        """What mata does to this model; None where it is off."""
+        return self._boost
+
     # Feeding ---------------------------------------------------------------------------------
 
-    def feed(self, parts: Any) -> None:
-        """Append parts: text, token ids and clips (Part) in this order, with nothing added between them.
+    def feed(self, parts: FeedPart | Sequence[FeedPart], *, cancel: _core.Cancel | None = None) -> None:
+        """Append parts: text, token ids and clips in this order, with nothing added between them.
 
-        Neighbouring texts and ids are fed as one run.  Raises ContextFullError, AudioError, ValueError.
+        Neighbouring texts and ids are fed as one run.  A text that names a file is text: give Audio("clip.wav").
+        Raises ContextFullError, AudioError, CancelledError, ValueError.
         """
-        if isinstance(parts, str | Audio):
-            parts = [parts]
-        if not _is_list(parts):
-            raise ValueError(f"{FEEDS}, not {checks.short_repr(parts)}")
-        if len(parts) and all(_is_token(part) for part in parts):
-            parts = [parts]
-        runs: list[list[int] | Audio] = []
-        for part in parts:
-            if isinstance(part, Audio):
+        given: Any = [parts] if isinstance(parts, str | Audio | EncodedClip) else parts
+        if not _is_list(given):
+            raise ValueError(f"{FEEDS}, not {checks.short_repr(given)}")
+        if len(given) and all(_is_token(part) for part in given):
+            given = [given]
+        runs: list[list[int] | Clip] = []
+        for part in given:
+            if isinstance(part, Audio | EncodedClip):
                 runs.append(part)
                 continue
             tokens = self._tokens(part)
@@ -121,34 +137,36 @@ class Session:
                 runs[-1] += tokens
             elif tokens:
                 runs.append(tokens)
-        self.append(runs)
+        self.append(runs, cancel=cancel)
 
     def append(
         self,
-        runs: Sequence[list[int] | Audio],
+        runs: Sequence[list[int] | Clip],
         *,
         markers: bool = False,
         final: bool = True,
+        cancel: _core.Cancel | None = None,
     ) -> None:
         """Feed runs of tokens and clips.
 
         markers: with the tokens that the model wants around audio.  final: nothing more follows
         before the next token is predicted, so the last run is fed with MATA on.
         """
-        if self._mata is not None:
-            new = [self._encoder.audible_seconds(run) for run in runs if isinstance(run, Audio)]
-            self._mata.check_focus([min(clip.seconds, clip.heard_seconds) for clip in self._clips] + new)
+        if self._boost is not None:
+            new = [self._encoder.audible_seconds(run) for run in runs if not isinstance(run, list)]
+            heard = [min(clip.seconds, clip.heard_seconds) for clip in self._clips]
+            self._boost.mata.check_focus(heard + new)
         for number, run in enumerate(runs):
             last = final and number == len(runs) - 1
-            self._switch(on=last and not isinstance(run, Audio))
-            if isinstance(run, Audio):
-                self._append_audio(run, markers)
-            else:
-                self._core.feed_tokens(run)
+            self._switch(on=last and isinstance(run, list))
+            if isinstance(run, list):
+                self._core.feed_tokens(run, cancel=cancel)
                 self._last_token = run[-1]
+            else:
+                self._append_audio(run, markers, cancel)
 
     def step(self, token: int) -> None:
-        """Feed one generated token: append([[token]]) without its checks."""
+        """Feed one token: append([[token]]) without its checks."""
         self._core.feed_tokens([token])
         self._last_token = token
 
@@ -187,26 +205,30 @@ class Session:
 
     # Branching -------------------------------------------------------------------------------
 
-    def fork(self, mata: Mata | Keep | None = KEEP) -> Session:
-        """A session that shares the KV cache up to here.
+    def fork(self, mata: Mata | Keep | None = KEEP, *, n_past: int | None = None) -> Session:
+        """A session that shares the KV cache up to here, or the first n_past positions of it.
 
         With a setting given, the last token is computed again under it; everything before it is the
         same for every setting.  A session whose attention is read has forks whose attention is read.
+        Raises ContextFullError, ValueError.
         """
+        whole = n_past is None or n_past == self.n_past
         setting = self._mata if isinstance(mata, Keep) else mata
-        acting_layers(self._engine, setting)
         twin = object.__new__(Session)
-        twin._engine, twin._encoder = self._engine, self._encoder
-        twin._core = _with_room(self._core.fork)
+        twin._boost = boost_of(self._engine, setting)
+        twin._engine, twin._encoder, twin._with_room = self._engine, self._encoder, self._with_room
+        core, end = self._core, -1 if n_past is None else checks.integer(n_past, "n_past", 0, self.n_past)
+        twin._core = self._with_room(lambda: core.fork(end))
         twin._mata = setting
-        twin._clips = list(self._clips)
-        twin._last_token = self._last_token
-        twin._state = self._state
+        twin._clips = [clip for clip in list(self._clips) if whole or clip.span[1] <= end]
+        twin._last_token = self._last_token if whole else None
+        twin._switched = self._switched
         twin._read = None
         try:
-            twin.read_with(self._read)
-            twin._switch(on=True)
-            if not isinstance(mata, Keep) and self._last_token is not None:
+            if whole:
+                twin.read_with(self._read)
+            twin._switch(on=whole)
+            if whole and not isinstance(mata, Keep) and self._last_token is not None:
                 twin._core.truncate(self.n_past - 1)
                 twin._core.feed_tokens([self._last_token])
         except BaseException:
@@ -225,13 +247,6 @@ class Session:
         self._switch(on=False)
 
     # Ending ----------------------------------------------------------------------------------
-
-    def cancel(self) -> None:
-        """From any thread: the running or next feed, encoding included, raises CancelledError."""
-        self._core.cancel()
-
-    def clear_cancel(self) -> None:
-        self._core.clear_cancel()
 
     def close(self) -> None:
         if not self._core.closed:
@@ -261,29 +276,28 @@ class Session:
             raise ValueError(f"{FEEDS}, not {checks.short_repr(part)}")
         return [checks.integer(token, "a token id", 0, self._engine.n_vocab - 1) for token in part]
 
-    def _append_audio(self, audio: Audio, markers: bool) -> None:
-        clip = self._encoder.encode(audio, self._core)
+    def _append_audio(self, audio: Clip, markers: bool, cancel: _core.Cancel | None) -> None:
+        clip = self._encoder.encode(audio, cancel)
+        embedding = clip.encoding.embedding
         if markers:
-            span = self._core.feed_audio(clip.embedding)
+            span = self._core.feed_audio(embedding, cancel=cancel)
         else:
-            span = self._core.feed_embeddings(clip.embedding.embeddings)
+            span = self._core.feed_embeddings(embedding.embeddings, cancel=cancel)
         self._last_token = None
-        self._clips.append(ClipInfo.of(audio, clip, span))
+        self._clips.append(ClipInfo.of(clip, span))
 
     def _switch(self, *, on: bool) -> None:
         """Tell the engine which spans and layers; off where there is nothing to do."""
-        mata = self._mata
-        if not on or mata is None or not mata.alpha or not self._clips:
-            state: tuple[Mata | None, int] = (None, 0)
-        else:
-            state = (mata, len(self._clips))
-        if state == self._state:
+        boost = self._boost
+        wanted = (boost, len(self._clips)) if on and boost is not None and self._clips else None
+        if wanted == self._switched:
             return
-        if state[0] is None:
+        if wanted is None:
             self._core.clear_mata()
         else:
-            self._core.set_mata(state[0].mode, state[0].alphas(self._engine.n_layer), state[0].spans(self._clips))
-        self._state = state
+            mata = wanted[0].mata
+            self._core.set_mata(mata.mode, wanted[0].alphas, mata.spans(self._clips))
+        self._switched = wanted
 
 
 def _is_list(value: Any) -> bool:

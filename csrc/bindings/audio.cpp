@@ -17,6 +17,7 @@ void register_audio(py::module_ & m) {
             return res;
         }, "float32 [n_tokens, n_embd], a read-only copy")
         .def_readonly("n_tokens",  &AudioEmbedding::n_tokens)
+        .def_readonly("n_embd",    &AudioEmbedding::n_embd)
         .def_readonly("n_windows", &AudioEmbedding::n_windows, "encoder windows the clip was cut into")
         .def_readonly("begin",     &AudioEmbedding::begin, "text tokens the model wants before the audio")
         .def_readonly("end",       &AudioEmbedding::end)

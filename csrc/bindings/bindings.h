@@ -10,10 +10,12 @@ namespace mata {
 
 void register_errors (pybind11::module_ & m);
 void register_log    (pybind11::module_ & m);
+void register_cancel (pybind11::module_ & m);
 void register_audio  (pybind11::module_ & m);
 void register_engine (pybind11::module_ & m);
 void register_session(pybind11::module_ & m);
 void register_sampler(pybind11::module_ & m);
+void register_generation(pybind11::module_ & m);
 
 // False once the interpreter is going away: the GIL must not be asked for then.
 inline bool interpreter_alive() {

@@ -29,7 +29,7 @@ static bool signal_raised() {
 static std::shared_ptr<Engine> load(const std::string & model_path, const std::optional<std::string> & mmproj_path,
         std::vector<std::pair<std::string, float>> lora, int32_t n_ctx, int32_t n_batch, int32_t n_ubatch,
         int32_t n_threads, int32_t n_gpu_layers, const std::string & flash_attn, const std::string & cache_type_k,
-        const std::string & cache_type_v, int32_t n_seq_max, bool check_signals, const py::object & progress) {
+        const std::string & cache_type_v, int32_t n_seq_max, const py::object & progress, CancelPtr cancel) {
     EngineParams p;
     p.model_path   = model_path;
     p.mmproj_path  = mmproj_path.value_or("");
@@ -43,9 +43,8 @@ static std::shared_ptr<Engine> load(const std::string & model_path, const std::o
     p.cache_type_k = cache_type_k;
     p.cache_type_v = cache_type_v;
     p.n_seq_max    = n_seq_max;
-    if (check_signals) {
-        p.interrupted = signal_raised;
-    }
+    p.interrupted  = signal_raised;
+    p.cancel       = std::move(cancel);
     if (!progress.is_none()) {
         p.progress = [&progress](float value) {
             py::gil_scoped_acquire acquire;
@@ -58,9 +57,6 @@ static std::shared_ptr<Engine> load(const std::string & model_path, const std::o
                 e.restore(); // p.interrupted sees it and stops the load
             }
         };
-        if (!p.interrupted) {
-            p.interrupted = [] { py::gil_scoped_acquire acquire; return PyErr_Occurred() != nullptr; };
-        }
     }
     py::gil_scoped_release release;
     return Engine::load(p);
@@ -83,7 +79,8 @@ static py::dict probe(const std::string & path) {
     return d;
 }
 
-static void decode(Engine & engine, const std::vector<std::tuple<std::shared_ptr<Session>, std::vector<llama_token>, bool>> & items) {
+static void decode(Engine & engine, const std::vector<std::tuple<std::shared_ptr<Session>, std::vector<llama_token>, bool>> & items,
+        const CancelPtr & cancel) {
     std::vector<DecodeItem> list;
     for (const auto & [session, tokens, all_logits] : items) {
         if (!session) {
@@ -92,17 +89,17 @@ static void decode(Engine & engine, const std::vector<std::tuple<std::shared_ptr
         list.push_back({ session.get(), tokens, all_logits });
     }
     py::gil_scoped_release release;
-    engine.decode(list);
+    engine.decode(list, cancel);
 }
 
-static std::shared_ptr<AudioEmbedding> encode_audio(Engine & engine, const FloatArray & samples, const std::shared_ptr<Session> & session) {
+static std::shared_ptr<AudioEmbedding> encode_audio(Engine & engine, const FloatArray & samples, const CancelPtr & cancel) {
     if (samples.ndim() != 1) {
         throw Error(ErrorKind::Argument, "samples must be one channel, [n]");
     }
     const float * data = samples.data();
     const size_t  n    = (size_t) samples.size();
     py::gil_scoped_release release;
-    return std::make_shared<AudioEmbedding>(engine.encode_audio(data, n, session.get()));
+    return std::make_shared<AudioEmbedding>(engine.encode_audio(data, n, cancel));
 }
 
 static int32_t count_audio_tokens(Engine & engine, const FloatArray & samples) {
@@ -131,12 +128,12 @@ void register_engine(py::module_ & m) {
             py::arg("lora") = py::tuple(), py::arg("n_ctx") = 4096, py::arg("n_batch") = 2048, py::arg("n_ubatch") = 512,
             py::arg("n_threads") = 0, py::arg("n_gpu_layers") = -1, py::arg("flash_attn") = "auto",
             py::arg("cache_type_k") = "f16", py::arg("cache_type_v") = "f16", py::arg("n_seq_max") = 32,
-            py::arg("check_signals") = true, py::arg("progress") = py::none())
+            py::arg("progress") = py::none(), py::arg("cancel") = py::none())
         .def("metadata", [](const Engine & e) { return e.facts().metadata; })
-        .def("tokenize", [](const Engine & e, const std::string & text, bool add_special, bool parse_special) {
+        .def("tokenize", [](Engine & e, const std::string & text, bool add_special, bool parse_special, const CancelPtr & cancel) {
                 py::gil_scoped_release release;
-                return e.tokenize(text, add_special, parse_special);
-            }, py::arg("text"), py::kw_only(), py::arg("add_special") = false, py::arg("parse_special") = true)
+                return e.tokenize(text, add_special, parse_special, cancel);
+            }, py::arg("text"), py::kw_only(), py::arg("add_special") = false, py::arg("parse_special") = true, py::arg("cancel") = py::none())
         .def("token_bytes", [](const Engine & e, llama_token token, bool special) {
                 std::string piece;
                 {
@@ -146,10 +143,10 @@ void register_engine(py::module_ & m) {
                 return py::bytes(piece);
             }, py::arg("token"), py::kw_only(), py::arg("special") = false)
         .def("is_eog", &Engine::is_eog, py::arg("token"), NoGil())
-        .def("encode_audio", encode_audio, py::arg("samples"), py::kw_only(), py::arg("session") = py::none())
+        .def("encode_audio", encode_audio, py::arg("samples"), py::kw_only(), py::arg("cancel") = py::none())
         .def("count_audio_tokens", count_audio_tokens, py::arg("samples"))
         .def("session", &Engine::new_session, NoGil())
-        .def("decode", decode, py::arg("items"))
+        .def("decode", decode, py::arg("items"), py::kw_only(), py::arg("cancel") = py::none())
         .def("close", &Engine::close, NoGil())
         .def("graph_ops", &Engine::graph_ops, NoGil())
         .def("n_graph_builds", &Engine::n_graph_builds, NoGil())

@@ -1,6 +1,10 @@
 #include "bindings.h"
+#include "arrays.h"
 
+#include "json_schema.h"
 #include "sampler.h"
+
+#include <pybind11/stl.h>
 
 namespace py = pybind11;
 
@@ -14,6 +18,24 @@ static std::shared_ptr<Sampler> make(std::shared_ptr<Engine> engine, float tempe
         frequency_penalty, presence_penalty, penalty_last_n, seed, grammar });
 }
 
+static llama_token sample(Sampler & sampler, const FloatArray & logits) {
+    if (logits.ndim() != 1 || logits.shape(0) != sampler.engine()->facts().n_vocab) {
+        throw Error(ErrorKind::Argument, "logits must be [n_vocab]: one number for each token");
+    }
+    const float * data = logits.data();
+    py::gil_scoped_release release;
+    return sampler.sample(data);
+}
+
+static py::tuple log_prob(const FloatArray & logits, llama_token token, int32_t n_top) {
+    if (logits.ndim() != 1 || token < 0 || token >= logits.shape(0)) {
+        throw Error(ErrorKind::Argument, "logits must be [n_vocab], and token one of them");
+    }
+    std::vector<std::pair<llama_token, float>> top;
+    const float logprob = log_probability(logits.data(), (size_t) logits.shape(0), token, n_top, top);
+    return py::make_tuple(logprob, top);
+}
+
 void register_sampler(py::module_ & m) {
     const SamplerParams p;
     py::class_<Sampler, std::shared_ptr<Sampler>>(m, "Sampler", "llama.cpp's sampler chain.")
@@ -21,8 +43,21 @@ void register_sampler(py::module_ & m) {
             py::arg("top_p") = p.top_p, py::arg("min_p") = p.min_p, py::arg("repeat_penalty") = p.repeat_penalty,
             py::arg("frequency_penalty") = p.frequency_penalty, py::arg("presence_penalty") = p.presence_penalty,
             py::arg("penalty_last_n") = p.penalty_last_n, py::arg("seed") = p.seed, py::arg("grammar") = p.grammar)
-        .def("sample", &Sampler::sample, py::arg("session"), NoGil())
-        .def("reset", &Sampler::reset, NoGil());
+        .def("sample", sample, py::arg("logits"), "Draw from logits [n_vocab] and accept the token.");
+    py::dict defaults;
+    defaults["temperature"]       = p.temperature;
+    defaults["top_k"]             = p.top_k;
+    defaults["top_p"]             = p.top_p;
+    defaults["min_p"]             = p.min_p;
+    defaults["repeat_penalty"]    = p.repeat_penalty;
+    defaults["frequency_penalty"] = p.frequency_penalty;
+    defaults["presence_penalty"]  = p.presence_penalty;
+    defaults["penalty_last_n"]    = p.penalty_last_n;
+    defaults["seed"]              = p.seed;
+    defaults["grammar"]           = p.grammar;
+    m.attr("SAMPLING_DEFAULTS") = defaults;
+    m.def("json_schema_to_grammar", json_schema_to_gbnf, py::arg("schema"), NoGil());
+    m.def("log_probability", log_prob, py::arg("logits"), py::arg("token"), py::arg("n_top") = 0);
 }
 
 } // namespace mata

@@ -37,7 +37,7 @@ static void set_mata(Session & session, const std::string & mode, std::vector<fl
     session.set_mata(setting);
 }
 
-static std::pair<int32_t, int32_t> feed_embeddings(Session & session, const FloatArray & embeddings) {
+static std::pair<int32_t, int32_t> feed_embeddings(Session & session, const FloatArray & embeddings, const CancelPtr & cancel) {
     if (embeddings.ndim() != 2) {
         throw Error(ErrorKind::Argument, "embeddings must be [n, n_embd]");
     }
@@ -45,7 +45,7 @@ static std::pair<int32_t, int32_t> feed_embeddings(Session & session, const Floa
     const auto n      = (int32_t) embeddings.shape(0);
     const auto n_embd = (int32_t) embeddings.shape(1);
     py::gil_scoped_release release;
-    return session.feed_embeddings(data, n, n_embd);
+    return session.feed_embeddings(data, n, n_embd, cancel);
 }
 
 static py::array_t<float> logits(const Session & session, bool all) {
@@ -99,17 +99,16 @@ static py::tuple attention_sums(Session & session) {
 void register_session(py::module_ & m) {
     py::class_<Session, std::shared_ptr<Session>>(m, "Session", "A sequence of positions in the engine's KV cache with its own MATA setting.")
         .def_property_readonly("n_past", &Session::n_past)
-        .def("feed_tokens", &Session::feed_tokens, py::arg("tokens"), py::kw_only(), py::arg("all_logits") = false, NoGil())
-        .def("feed_audio", &Session::feed_audio, py::arg("audio"), NoGil())
-        .def("feed_embeddings", feed_embeddings, py::arg("embeddings"))
+        .def("feed_tokens", &Session::feed_tokens, py::arg("tokens"), py::kw_only(), py::arg("all_logits") = false,
+            py::arg("cancel") = py::none(), NoGil())
+        .def("feed_audio", &Session::feed_audio, py::arg("audio"), py::kw_only(), py::arg("cancel") = py::none(), NoGil())
+        .def("feed_embeddings", feed_embeddings, py::arg("embeddings"), py::kw_only(), py::arg("cancel") = py::none())
         .def("logits", [](const Session & s) { return logits(s, false); })
         .def("logits_all", [](const Session & s) { return logits(s, true); })
         .def("set_mata", set_mata, py::arg("mode"), py::arg("alpha"), py::arg("spans"))
         .def("clear_mata", &Session::clear_mata, NoGil())
-        .def("fork", &Session::fork, NoGil())
+        .def("fork", &Session::fork, py::arg("n_past") = -1, NoGil())
         .def("truncate", &Session::truncate, py::arg("n_past"), NoGil())
-        .def("cancel", &Session::cancel)
-        .def("clear_cancel", &Session::clear_cancel)
         .def("set_attention_readout", [](Session & s, const std::optional<std::vector<int32_t>> & layers) {
                 py::gil_scoped_release release;
                 s.set_attention_readout(layers.value_or(std::vector<int32_t>()));

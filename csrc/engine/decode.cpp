@@ -4,6 +4,7 @@
 #include "guard.h"
 #include "log.h"
 #include "mata.h"
+#include "scheduler.h"
 #include "session.h"
 
 #include <algorithm>
@@ -13,6 +14,18 @@ namespace mata {
 Engine::Lock Engine::lock() {
     check_process();
     Lock lock(mutex_);
+    check_usable();
+    return lock;
+}
+
+Engine::Lock Engine::lock_for_loop() {
+    mutex_.lock_for_loop();
+    Lock lock(mutex_, std::adopt_lock);
+    check_usable();
+    return lock;
+}
+
+void Engine::check_usable() {
     if (closed_) {
         throw Error(ErrorKind::Engine, "the engine is closed");
     }
@@ -20,7 +33,14 @@ Engine::Lock Engine::lock() {
         throw Error(ErrorKind::Engine, "the engine met an internal error: load the model again");
     }
     free_retired();
-    return lock;
+}
+
+void Engine::let_others_pass() {
+    std::vector<CancelPtr> mine;
+    mine.swap(active_);
+    mutex_.yield();
+    active_.swap(mine);
+    check_usable();
 }
 
 void Engine::check_process() const {
@@ -96,25 +116,28 @@ int64_t Engine::n_graph_builds() {
     return mata_n_builds(ctx_.get());
 }
 
+bool Engine::signal_came() {
+    if (!interrupted_ || in_loop_) {
+        return false;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_check_ <= std::chrono::milliseconds(50)) {
+        return false;
+    }
+    last_check_ = now;
+    return interrupted_();
+}
+
 // Called between graph nodes, on the computing thread.
-bool Engine::should_abort(bool every_node) {
+bool Engine::should_abort() {
     if (stopping_) {
         return true;
     }
-    for (const Session * session : active_) {
-        if (session->cancelled()) {
-            return true;
-        }
+    if (!active_.empty() && std::all_of(active_.begin(), active_.end(), [](const CancelPtr & c) { return cancelled(c); })) {
+        return true;
     }
     // a step of decoding has a thousand nodes, and a look at the clock costs as much as a small one
-    if (interrupted_ && (!every_node || n_asked_++%16 == 0)) {
-        const auto now = std::chrono::steady_clock::now();
-        if (now - last_check_ > std::chrono::milliseconds(50)) {
-            last_check_ = now;
-            return interrupted_();
-        }
-    }
-    return false;
+    return n_asked_++%16 == 0 && signal_came();
 }
 
 void Engine::run_batch(const llama_batch & batch) {
@@ -153,6 +176,9 @@ void Engine::roll_back(const std::vector<std::pair<Session *, int32_t>> & marks)
         return;
     }
     for (const auto & [session, n_past] : marks) {
+        if (session->closed_) {
+            continue; // its sequence may be another session's by now
+        }
         mata_readout_drop(ctx_.get(), session->seq_);
         if (!llama_memory_seq_rm(llama_get_memory(ctx_.get()), session->seq_, n_past, -1)) {
             // recurrent state cannot be cut: the sequence starts anew rather than going on with a wrong state
@@ -165,7 +191,7 @@ void Engine::roll_back(const std::vector<std::pair<Session *, int32_t>> & marks)
     }
 }
 
-void Engine::decode(std::vector<DecodeItem> & items) {
+void Engine::decode(std::vector<DecodeItem> & items, const CancelPtr & cancel) {
     for (size_t i = 0; i < items.size(); ++i) {
         if (items[i].session->engine_.get() != this) {
             throw Error(ErrorKind::Argument, "a session of another engine");
@@ -178,16 +204,39 @@ void Engine::decode(std::vector<DecodeItem> & items) {
     }
     auto held = lock();
     for (const auto & item : items) {
-        item.session->check_open();
+        item.session->check_free();
     }
-    decode_locked(items, true);
+    if (cancelled(cancel)) {
+        throw Error(ErrorKind::Cancelled, "cancelled");
+    }
+    decode_locked(items, true, cancel);
 }
 
-void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
+void Engine::generate(const std::shared_ptr<Generation> & generation) {
+    Session & session = *generation->session_;
+    if (session.engine_.get() != this || generation->sampler_->engine().get() != this) {
+        throw Error(ErrorKind::Argument, "a session or a sampler of another engine");
+    }
+    {
+        const auto held = lock();
+        session.check_free();
+        if (session.n_logit_rows_ == 0) {
+            throw Error(ErrorKind::Argument, "the session has no logits: the last thing fed must be text");
+        }
+        session.generating_ = true;
+    }
+    try {
+        scheduler_->add(generation);
+    } catch (...) {
+        session.generating_ = false;
+        throw;
+    }
+}
+
+void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits, const CancelPtr & cancel) {
     struct Entry { size_t item; llama_token token; llama_pos pos; bool output; };
     std::vector<Entry> entries;
     std::vector<std::pair<Session *, int32_t>> marks;
-    std::vector<Session *> sessions;
 
     for (size_t i = 0; i < items.size(); ++i) {
         Session & session = *items[i].session;
@@ -204,16 +253,16 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
         }
         if (!tokens.empty()) {
             marks.emplace_back(&session, session.n_past_);
-            sessions.push_back(&session);
         }
     }
-    const Active active(active_, sessions);
+    const Active active(active_, { cancel });
     for (const auto & mark : marks) {
         mark.first->drop_logits();
         mata_readout_drop(ctx_.get(), mark.first->seq_);
     }
 
     const size_t n_batch = llama_n_batch(ctx_.get());
+    const size_t n_piece = std::min(n_batch, (size_t) n_ubatch_);
     std::vector<llama_token>    token;
     std::vector<llama_pos>      pos;
     std::vector<int32_t>        n_seq_id;
@@ -222,8 +271,15 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
     std::vector<int8_t>         output;
 
     try {
-        for (size_t first = 0; first < entries.size(); first += n_batch) {
-            const size_t n = std::min(n_batch, entries.size() - first);
+        size_t n = 0;
+        for (size_t first = 0; first < entries.size(); first += n) {
+            if (first > 0) {
+                let_others_pass();
+                for (const auto & mark : marks) {
+                    mark.first->check_open();
+                }
+            }
+            n = std::min(mutex_.contended() ? n_piece : n_batch, entries.size() - first);
             token.clear(); pos.clear(); seq_id.clear(); output.clear();
             n_seq_id.assign(n, 1);
             for (size_t k = first; k < first + n; ++k) {
@@ -258,7 +314,7 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits) {
     }
 }
 
-void Engine::decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal) {
+void Engine::decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal, const CancelPtr & cancel) {
     session.check_room(n_rows);
     session.drop_logits();
     mata_readout_drop(ctx_.get(), session.seq_);
@@ -271,7 +327,7 @@ void Engine::decode_embeddings_locked(Session & session, const float * embd, int
     }
 
     const std::vector<std::pair<Session *, int32_t>> marks = { { &session, session.n_past_ } };
-    const Active active(active_, { &session });
+    const Active active(active_, { cancel });
     struct CausalAgain {
         llama_context * ctx;
         bool            changed;
@@ -282,8 +338,13 @@ void Engine::decode_embeddings_locked(Session & session, const float * embd, int
     }
 
     try {
-        for (int32_t first = 0; first < n_rows; first += n_batch) {
-            const int32_t n = std::min(n_batch, n_rows - first);
+        int32_t n = 0;
+        for (int32_t first = 0; first < n_rows; first += n) {
+            if (first > 0) {
+                let_others_pass();
+                session.check_open();
+            }
+            n = std::min(!non_causal && mutex_.contended() ? std::min(n_batch, n_ubatch_) : n_batch, n_rows - first);
             const llama_pos start = session.n_past_;
 
             // M-RoPE: three axes advance together, as in text; the fourth is not used

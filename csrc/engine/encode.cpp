@@ -3,8 +3,8 @@
 #include "engine.h"
 #include "guard.h"
 #include "log.h"
-#include "session.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <string>
@@ -66,26 +66,62 @@ size_t Engine::cut_audio_locked(const float * samples, size_t n_samples, mtmd::i
     return n_tokens;
 }
 
+// A rough count of multiplications and additions: how long a node takes beside others.
+static double work_of(const ggml_tensor * node) {
+    double per_element = 4.0;
+    if (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_OUT_PROD) {
+        per_element = 2.0*(double) node->src[0]->ne[0];
+    } else if (node->op == GGML_OP_FLASH_ATTN_EXT) {
+        per_element = 4.0*(double) node->src[1]->ne[1];
+    }
+    return per_element*(double) ggml_nelements(node);
+}
+
+// The encoder asks for many nodes in advance, and then computes up to one that is to be looked at.
+bool Engine::encoder_looks_at(const ggml_tensor * node) {
+    encoder_run_.work += work_of(node);
+    return encoder_run_.work >= encoder_budget_;
+}
+
+// Between two pieces of the encoder's graph: others may compute. False when it is to stop.
+bool Engine::encoder_goes_on() {
+    constexpr double PIECE_S = 0.02;
+    EncoderRun & run = encoder_run_;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - run.since).count();
+    encoder_budget_ = std::clamp(run.work*std::clamp(PIECE_S/std::max(seconds, 1e-6), 0.5, 2.0), 1e6, 1e13);
+    run.work    = 0.0;
+    run.stopped = run.stopped || stopping_ || cancelled(run.cancel) || signal_came();
+    if (!run.stopped && run.locked) {
+        mutex_.yield();
+        run.stopped = closed_ || broken_;
+    }
+    run.since = std::chrono::steady_clock::now();
+    return !run.stopped;
+}
+
 int32_t Engine::count_audio_tokens(const float * samples, size_t n_samples) {
     check_audio(samples, n_samples);
+    check_process();
+    const std::lock_guard<Turnstile> encoder(encoder_mutex_);
     auto held = lock();
     mtmd::input_chunks chunks(mtmd_input_chunks_init());
     return (int32_t) cut_audio_locked(samples, n_samples, chunks);
 }
 
-AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Session * session) {
+AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, const CancelPtr & cancel) {
     check_audio(samples, n_samples);
+    check_process();
+    const std::lock_guard<Turnstile> encoder(encoder_mutex_);
     auto held = lock();
-    std::vector<Session *> sessions;
-    if (session) {
-        if (session->engine().get() != this) {
-            throw Error(ErrorKind::Argument, "the session belongs to another engine");
-        }
-        session->check_open();
-        sessions.push_back(session);
+    if (cancelled(cancel)) {
+        throw Error(ErrorKind::Cancelled, "cancelled");
     }
-    const Active active(active_, std::move(sessions));
     const auto t_start = std::chrono::steady_clock::now();
+    encoder_run_ = { true, cancel, false, 0.0, t_start };
+    struct Done {
+        EncoderRun & run;
+        ~Done() { run = {}; }
+    } done { encoder_run_ };
 
     AudioEmbedding res;
     res.n_embd = facts_.n_embd;
@@ -110,8 +146,8 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Ses
         }
         const size_t n = mtmd_input_chunk_get_n_tokens(chunk);
         const float * out = nullptr;
-        encode_stopped_ = should_abort(false);
-        if (encode_stopped_) {
+        encoder_run_.work = 0.0;
+        if (!encoder_goes_on()) {
             throw Error(ErrorKind::Cancelled, "cancelled");
         }
         try {
@@ -123,7 +159,8 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, Ses
             broken_ = true;
             throw;
         }
-        if (encode_stopped_) {
+        if (encoder_run_.stopped) {
+            check_usable(); // closed meanwhile?
             throw Error(ErrorKind::Cancelled, "cancelled");
         }
         if (!out) {

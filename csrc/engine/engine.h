@@ -1,11 +1,14 @@
 // A model, its audio projector and one KV cache shared by all sessions.
 //
-// Thread safety: every call that computes or changes the cache takes the engine's lock; sessions and samplers of
-// one engine may be used from several threads, each object from one at a time (Session::cancel from any).
+// Thread safety: every call that computes or changes the cache takes the engine's lock (turnstile.h); sessions and
+// samplers of one engine may be used from several threads, each object from one at a time. Long work lets others pass
+// on its way. A Cancel may be set from any thread.
 
 #pragma once
 
+#include "cancel.h"
 #include "error.h"
+#include "turnstile.h"
 
 #include "llama.h"
 #include "mtmd.h"
@@ -24,6 +27,8 @@
 
 namespace mata {
 
+class Generation;
+class Scheduler;
 class Session;
 
 struct EngineParams {
@@ -42,6 +47,7 @@ struct EngineParams {
     std::function<void(float)> progress;                    // 0..1 while the model loads
     // Asked now and then while computing, on the computing thread; true stops the computation (Error Cancelled).
     std::function<bool()>      interrupted;
+    CancelPtr                  cancel;                      // of loading
 };
 
 // One clip as the language model gets it.
@@ -72,7 +78,8 @@ public:
     Engine(const Engine &) = delete;
     Engine & operator=(const Engine &) = delete;
 
-    // Frees model and cache. Sessions that still exist throw from then on. Waits for a running computation.
+    // Frees model and cache. Sessions that still exist throw from then on. Waits for a running computation; what is
+    // being generated ends with an error.
     void close();
     bool closed() const { return closed_; }
 
@@ -98,18 +105,20 @@ public:
     const Facts & facts() const { return facts_; }
 
     // --- vocabulary
-    std::vector<llama_token> tokenize(const std::string & text, bool add_special, bool parse_special) const;
+    // Setting cancel stops waiting for a huge text (Error Cancelled).
+    std::vector<llama_token> tokenize(const std::string & text, bool add_special, bool parse_special, const CancelPtr & cancel = nullptr);
     std::string              token_bytes(llama_token token, bool special) const;
     bool                     is_eog(llama_token token) const;
 
-    // --- audio. samples: mono, at facts().sample_rate. Cancelling the session, if there is one, stops it.
+    // --- audio. samples: mono, at facts().sample_rate. One clip at a time; decoding goes on in between.
     // Throws Error (Audio, Cancelled).
-    AudioEmbedding encode_audio(const float * samples, size_t n_samples, Session * session = nullptr);
+    AudioEmbedding encode_audio(const float * samples, size_t n_samples, const CancelPtr & cancel = nullptr);
     int32_t        count_audio_tokens(const float * samples, size_t n_samples); // without running the encoder
 
     // --- sequences
     std::shared_ptr<Session> new_session();
-    void    decode(std::vector<DecodeItem> & items);
+    void    decode(std::vector<DecodeItem> & items, const CancelPtr & cancel = nullptr);
+    void    generate(const std::shared_ptr<Generation> & generation); // from now on it gets tokens until it ends
     int32_t n_used();                       // cells of the cache in use
     std::vector<std::string> graph_ops();   // operators that MATA has added to graphs so far
     int64_t n_graph_builds();               // graphs built with MATA in them
@@ -118,14 +127,18 @@ public:
 private:
     friend class Session;
     friend class Sampler;
+    friend class Scheduler;
 
     explicit Engine(const EngineParams & params);
 
     struct ModelDeleter   { void operator()(llama_model   * p) const { llama_model_free(p); } };
     struct ContextDeleter { void operator()(llama_context * p) const { llama_free(p); } };
 
-    using Lock = std::unique_lock<std::mutex>;
+    using Lock = std::unique_lock<Turnstile>;
     Lock lock();                            // throws when closed; frees the sequences of dead sessions
+    Lock lock_for_loop();
+    void check_usable();                    // with the lock held
+    void let_others_pass();                 // with the lock held, between two pieces of a long task; throws when closed
     void check_process() const;
 
     void load_model  (const EngineParams & params);
@@ -138,15 +151,18 @@ private:
     size_t cut_audio_locked(const float * samples, size_t n_samples, mtmd::input_chunks & chunks);
 
     // With the lock held. Either everything is in the cache afterwards, or nothing.
-    void decode_locked(std::vector<DecodeItem> & items, bool want_logits);
-    void decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal);
+    void decode_locked(std::vector<DecodeItem> & items, bool want_logits, const CancelPtr & cancel);
+    void decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal, const CancelPtr & cancel);
     void run_batch(const llama_batch & batch);
     void roll_back(const std::vector<std::pair<Session *, int32_t>> & marks);
     std::shared_ptr<Session> new_session_locked();
     void free_retired();
     void retire(llama_seq_id seq);          // from a destructor, on any thread, without the lock
 
-    bool should_abort(bool every_node);     // every_node: the caller asks at every node of a graph
+    bool should_abort();                    // asked at every node of the language model's graph
+    bool signal_came();                     // asks the interpreter, at most every 50 ms
+    bool encoder_looks_at(const ggml_tensor * node);
+    bool encoder_goes_on();
 
     // For calls that use the vocabulary and not the cache: they do not wait for a computation, only for close().
     using Alive = std::shared_lock<std::shared_mutex>;
@@ -161,7 +177,8 @@ private:
     bool                 mrope_ = false;
     int32_t              n_ubatch_ = 0;
 
-    std::mutex                mutex_;       // computing and the cache
+    Turnstile                 mutex_;       // computing and the cache
+    Turnstile                 encoder_mutex_; // the encoder's own state; taken before mutex_, kept while others compute
     std::atomic<bool>         closed_   { false };
     std::atomic<bool>         stopping_ { false };
     std::vector<llama_seq_id> free_seqs_;
@@ -172,14 +189,26 @@ private:
     std::vector<llama_seq_id> retired_;
 
     // while a batch runs
-    std::vector<Session *>                active_;      // see Active in session.h
+    std::vector<CancelPtr>                active_;      // see Active in session.h
+    bool                                  in_loop_ = false; // not on a thread of the interpreter
     bool                                  broken_ = false;
     int64_t                               pid_ = 0;     // threads do not survive fork()
     std::function<bool()>                 interrupted_;
     std::chrono::steady_clock::time_point last_check_;
     uint32_t                              n_asked_ = 0;
-    int64_t encode_nodes_   = 0;
-    bool    encode_stopped_ = false;
+
+    // while a clip is encoded
+    struct EncoderRun {
+        bool      locked  = false;      // the engine's lock is held: it may be lent
+        CancelPtr cancel;
+        bool      stopped = false;
+        double    work    = 0.0;        // operations since the last look
+        std::chrono::steady_clock::time_point since;
+    };
+    EncoderRun encoder_run_;
+    double     encoder_budget_ = 2e8;   // operations between two looks; adapted to the time that they take
+
+    std::shared_ptr<Scheduler> scheduler_;
 };
 
 // Stops what computes, in all engines, and closes them: for the end of the process.

@@ -5,12 +5,9 @@
 #include "guard.h"
 #include "log.h"
 #include "mata.h"
-#include "session.h"
-
-#if __has_include("mtmd-mata.h")
 #include "mtmd-mata.h"
-#define MATA_HAS_MTMD 1
-#endif
+#include "scheduler.h"
+#include "session.h"
 
 #include "ggml-backend.h"
 
@@ -87,6 +84,7 @@ static std::vector<std::weak_ptr<Engine>>   g_engines;
 
 std::shared_ptr<Engine> Engine::load(const EngineParams & params) {
     auto engine = std::shared_ptr<Engine>(new Engine(params));
+    engine->scheduler_ = std::make_shared<Scheduler>(engine);
     std::lock_guard<std::mutex> guard(g_engines_mutex);
     g_engines.erase(std::remove_if(g_engines.begin(), g_engines.end(), [](const auto & e) { return e.expired(); }), g_engines.end());
     g_engines.push_back(engine);
@@ -148,19 +146,18 @@ void Engine::load_model(const EngineParams & params) {
 
     auto mp = llama_model_default_params();
     mp.n_gpu_layers = params.n_gpu_layers;
-    struct Progress { const EngineParams * params; } progress { &params };
     mp.progress_callback = [](float value, void * data) {
-        const auto & p = *static_cast<Progress *>(data)->params;
+        const auto & p = *static_cast<const EngineParams *>(data);
         if (p.progress) {
             p.progress(value);
         }
-        return !(p.interrupted && p.interrupted());
+        return !cancelled(p.cancel) && !(p.interrupted && p.interrupted());
     };
-    mp.progress_callback_user_data = &progress;
+    mp.progress_callback_user_data = const_cast<EngineParams *>(&params);
 
     model_.reset(guarded(path, "cannot be loaded", [&] { return llama_model_load_from_file(path.c_str(), mp); }));
     if (!model_) {
-        if (params.interrupted && params.interrupted()) {
+        if (cancelled(params.cancel) || (params.interrupted && params.interrupted())) {
             throw Error(ErrorKind::Cancelled, "loading was interrupted");
         }
         fail(path, "cannot be loaded as a language model");
@@ -194,7 +191,7 @@ void Engine::load_context(const EngineParams & params) {
     cp.kv_unified      = true;  // sessions share their prefix, and MATA sees one set of cells
     cp.swa_full        = true;  // forks and truncation reach back beyond the window
     cp.no_perf         = true;
-    cp.abort_callback  = [](void * data) { return static_cast<Engine *>(data)->should_abort(true); };
+    cp.abort_callback  = [](void * data) { return static_cast<Engine *>(data)->should_abort(); };
     cp.abort_callback_data = this;
 
     const int32_t n_ctx = params.n_ctx > 0 ? params.n_ctx : llama_model_n_ctx_train(model_.get());
@@ -248,16 +245,12 @@ void Engine::load_mmproj(const EngineParams & params) {
     mp.warmup          = false;
     mp.flash_attn_type = parse_flash_attn(params.flash_attn);
 
-    // The encoder has no abort callback. This one is asked before every node of its graph; at every 64th, the graph
-    // computes up to there and asks whether to go on.
+    // The encoder has no abort callback. This one chooses nodes of its graph; the graph computes up to each of them
+    // and asks whether to go on.
     mp.cb_eval_user_data = this;
-    mp.cb_eval = [](ggml_tensor * /*node*/, bool ask, void * data) {
+    mp.cb_eval = [](ggml_tensor * node, bool ask, void * data) {
         auto & engine = *static_cast<Engine *>(data);
-        if (ask) {
-            return ++engine.encode_nodes_ % 64 == 0;
-        }
-        engine.encode_stopped_ = engine.encode_stopped_ || engine.should_abort(false);
-        return !engine.encode_stopped_;
+        return ask ? engine.encoder_looks_at(node) : engine.encoder_goes_on();
     };
 
     mtmd_.reset(guarded(path, "cannot be loaded", [&] { return mtmd_init_from_file(path.c_str(), model_.get(), mp); }));
@@ -271,11 +264,9 @@ void Engine::load_mmproj(const EngineParams & params) {
     facts_.sample_rate = mtmd_get_audio_sample_rate(mtmd_.get());
     facts_.projector   = info.projector;
     facts_.prompt_rule = info.prompt_rule;
-#ifdef MATA_HAS_MTMD
     facts_.projector         = mata_mtmd_projector(mtmd_.get());
     facts_.projector_checked = mata_mtmd_audio_checked(mtmd_.get());
     facts_.max_samples       = mata_mtmd_max_samples(mtmd_.get());
-#endif
 }
 
 static std::string token_text(const llama_vocab * vocab, llama_token token) {
@@ -334,7 +325,8 @@ Engine::~Engine() {
 }
 
 void Engine::close() {
-    std::lock_guard<std::mutex> guard(mutex_);
+    std::unique_lock<Turnstile> encoder(encoder_mutex_);
+    std::unique_lock<Turnstile> guard(mutex_);
     // Freed after alive_mutex_ is let go: the libraries log while they free, and a log callback may wait for a thread
     // that waits for that mutex.
     decltype(model_) model;

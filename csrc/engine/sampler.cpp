@@ -2,8 +2,10 @@
 #include "guard.h"
 #include "log.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <numeric>
 
 namespace mata {
 
@@ -107,30 +109,45 @@ Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engi
 }
 
 // What the chain with nothing but llama.cpp's greedy sampler chooses (the first of equals), without a table of
-// candidates: that is 1.8 MB for each token of a vocabulary of 150,000.
+// candidates: that is 1.8 MB for each token of a vocabulary of 150,000. In blocks that compilers turn into vectors.
 static llama_token greatest(const float * row, size_t n) {
-    size_t best = 0;
-    for (size_t i = 0; i < n; ++i) {
-        if (std::isnan(row[i])) {
-            throw_nan();
+    constexpr size_t BLOCK = 64;
+    float  best    = -INFINITY;
+    size_t best_at = n;
+    bool   numbers = true;
+    for (size_t first = 0; first < n; first += BLOCK) {
+        const size_t last = std::min(n, first + BLOCK);
+        float lanes[BLOCK];
+        bool finite = true;
+        std::copy(row + first, row + last, lanes);
+        std::fill(lanes + (last - first), lanes + BLOCK, -INFINITY);
+        for (size_t width = BLOCK/2; width > 0; width /= 2) {
+            for (size_t i = 0; i < width; ++i) {
+                lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+            }
         }
-        if (row[i] > row[best]) {
-            best = i;
+        for (size_t i = first; i < last; ++i) {
+            finite &= row[i] - row[i] == 0.0f;
+        }
+        if (!finite) {
+            numbers = numbers && std::none_of(row + first, row + last, [](float x) { return std::isnan(x); });
+        }
+        if (lanes[0] > best) {
+            best    = lanes[0];
+            best_at = first;
         }
     }
-    if (!std::isfinite(row[best])) {
+    if (!numbers) {
+        throw_nan();
+    }
+    if (best_at >= n || !std::isfinite(best)) {
         throw Error(ErrorKind::Engine, "the model gave logits that are not finite: the model file may be damaged");
     }
-    return (llama_token) best;
+    return (llama_token) (std::find(row + best_at, row + n, best) - row);
 }
 
-llama_token Sampler::sample(const Session & session) {
-    if (session.engine() != engine_) {
-        throw Error(ErrorKind::Argument, "a session of another engine");
-    }
-    const Logits rows = session.logits_shared();
-    const size_t n    = (size_t) engine_->facts().n_vocab;
-    const float * row = rows->data() + rows->size() - n;
+llama_token Sampler::sample(const float * row) {
+    const size_t n = (size_t) engine_->facts().n_vocab;
 
     std::lock_guard<std::mutex> own(mutex_);
     const auto held = engine_->alive();
@@ -169,13 +186,27 @@ llama_token Sampler::sample(const Session & session) {
     return token;
 }
 
-void Sampler::reset() {
-    std::lock_guard<std::mutex> own(mutex_);
-    const auto held = engine_->alive();
-    if (grammar_) {
-        llama_sampler_reset(grammar_.get());
+float log_probability(const float * logits, size_t n, llama_token token, int32_t n_top, std::vector<std::pair<llama_token, float>> & top) {
+    const float best = *std::max_element(logits, logits + n);
+    double sum = 0.0;
+    for (size_t i = 0; i < n; ++i) {
+        sum += std::exp((double) (logits[i] - best));
     }
-    llama_sampler_reset(chain_.get());
+    const auto of = [&](float logit) { return (float) ((double) (logit - best) - std::log(sum)); };
+
+    top.clear();
+    if (n_top > 0) {
+        std::vector<llama_token> order(n);
+        std::iota(order.begin(), order.end(), 0);
+        const auto count = (ptrdiff_t) std::min(n, (size_t) n_top);
+        std::partial_sort(order.begin(), order.begin() + count, order.end(), [&](llama_token a, llama_token b) {
+            return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+        });
+        for (ptrdiff_t i = 0; i < count; ++i) {
+            top.emplace_back(order[i], of(logits[order[i]]));
+        }
+    }
+    return of(logits[token]);
 }
 
 } // namespace mata

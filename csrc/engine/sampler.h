@@ -1,9 +1,8 @@
-// llama.cpp's sampler chain over the logits of a session.
+// llama.cpp's sampler chain over logits.
 
 #pragma once
 
 #include "engine.h"
-#include "session.h"
 
 namespace mata {
 
@@ -25,9 +24,10 @@ public:
     // Throws Error (Argument).
     Sampler(std::shared_ptr<Engine> engine, const SamplerParams & params);
 
-    // Draws from the last row of logits and accepts the token.
-    llama_token sample(const Session & session);
-    void reset();
+    // Draws from logits [n_vocab] and accepts the token.
+    llama_token sample(const float * logits);
+
+    const std::shared_ptr<Engine> & engine() const { return engine_; }
 
 private:
     struct Deleter { void operator()(llama_sampler * p) const { llama_sampler_free(p); } };
@@ -40,5 +40,8 @@ private:
     bool plain_greedy_ = false; // no more than the greatest logit is wanted
     std::vector<llama_token_data> candidates_;
 };
+
+// Natural logarithm of the probability that logits [n] give to token; the n_top likeliest tokens with theirs, best first.
+float log_probability(const float * logits, size_t n, llama_token token, int32_t n_top, std::vector<std::pair<llama_token, float>> & top);
 
 } // namespace mata

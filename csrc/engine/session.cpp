@@ -24,7 +24,17 @@ void Session::check_open() const {
     if (closed_) {
         throw Error(ErrorKind::Engine, "the session is closed");
     }
-    if (cancelled_) {
+}
+
+void Session::check_free() const {
+    check_open();
+    if (generating_) {
+        throw Error(ErrorKind::Engine, "the session is generating: wait for its end, or cancel it");
+    }
+}
+
+static void check_cancel(const CancelPtr & cancel) {
+    if (cancelled(cancel)) {
         throw Error(ErrorKind::Cancelled, "cancelled");
     }
 }
@@ -62,15 +72,16 @@ std::vector<float> Session::logits(bool all) const {
     return { all ? rows->begin() : rows->end() - engine_->facts().n_vocab, rows->end() };
 }
 
-void Session::feed_tokens(const std::vector<llama_token> & tokens, bool all_logits) {
+void Session::feed_tokens(const std::vector<llama_token> & tokens, bool all_logits, const CancelPtr & cancel) {
     auto held = engine_->lock();
-    check_open();
+    check_free();
+    check_cancel(cancel);
     std::vector<DecodeItem> items;
     items.push_back({ this, tokens, all_logits });
-    engine_->decode_locked(items, true);
+    engine_->decode_locked(items, true, cancel);
 }
 
-std::pair<int32_t, int32_t> Session::feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd) {
+std::pair<int32_t, int32_t> Session::feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd, const CancelPtr & cancel) {
     if (n_rows < 1 || n_embd != engine_->facts().n_embd) {
         throw Error(ErrorKind::Argument, "embeddings must be [n >= 1, " + std::to_string(engine_->facts().n_embd) + "], not [" +
             std::to_string(n_rows) + ", " + std::to_string(n_embd) + "]");
@@ -82,30 +93,32 @@ std::pair<int32_t, int32_t> Session::feed_embeddings(const float * embd, int32_t
         }
     }
     auto held = engine_->lock();
-    check_open();
+    check_free();
+    check_cancel(cancel);
     const int32_t start = n_past_;
-    engine_->decode_embeddings_locked(*this, embd, n_rows, false);
+    engine_->decode_embeddings_locked(*this, embd, n_rows, false, cancel);
     return { start, n_past_ };
 }
 
-std::pair<int32_t, int32_t> Session::feed_audio(const AudioEmbedding & audio) {
+std::pair<int32_t, int32_t> Session::feed_audio(const AudioEmbedding & audio, const CancelPtr & cancel) {
     if (audio.n_embd != engine_->facts().n_embd || audio.n_tokens < 1) {
         throw Error(ErrorKind::Argument, "the clip was encoded for another model");
     }
     auto held = engine_->lock();
-    check_open();
+    check_free();
+    check_cancel(cancel);
     check_room((int64_t) audio.n_tokens + (int64_t) audio.begin.size() + (int64_t) audio.end.size());
     const int32_t before = n_past_;
     std::pair<int32_t, int32_t> span;
     try {
         std::vector<DecodeItem> items;
         items.push_back({ this, audio.begin, false });
-        engine_->decode_locked(items, false);
+        engine_->decode_locked(items, false, cancel);
         span.first = n_past_;
-        engine_->decode_embeddings_locked(*this, audio.embeddings.data(), audio.n_tokens, audio.non_causal);
+        engine_->decode_embeddings_locked(*this, audio.embeddings.data(), audio.n_tokens, audio.non_causal, cancel);
         span.second = n_past_;
         items.front().tokens = audio.end;
-        engine_->decode_locked(items, false);
+        engine_->decode_locked(items, false, cancel);
     } catch (...) {
         engine_->roll_back({ { this, before } });
         throw;
@@ -124,38 +137,50 @@ void Session::apply_mata_locked(const MataSetting & setting) {
 
 void Session::set_mata(const MataSetting & setting) {
     auto held = engine_->lock();
-    check_open();
+    check_free();
     apply_mata_locked(setting);
-    mata_     = setting;
-    has_mata_ = true;
+    mata_ = setting;
 }
 
 void Session::clear_mata() {
     auto held = engine_->lock();
-    check_open();
+    check_free();
     mata_clear(engine_->ctx_.get(), seq_);
-    has_mata_ = false;
+    mata_.reset();
 }
 
-std::shared_ptr<Session> Session::fork() {
+std::shared_ptr<Session> Session::fork(int32_t n_past) {
     auto held = engine_->lock();
     check_open();
+    const bool whole = n_past < 0 || n_past == n_past_;
+    if (n_past > n_past_) {
+        throw Error(ErrorKind::Argument, "cannot share " + std::to_string(n_past) + " positions: there are " + std::to_string(n_past_));
+    }
+    if (whole && generating_) {
+        throw Error(ErrorKind::Engine, "the session is generating: wait for its end, or share a part of it");
+    }
     auto child = engine_->new_session_locked();
-    llama_memory_seq_cp(llama_get_memory(engine_->ctx_.get()), seq_, child->seq_, -1, -1);
-    child->n_past_       = n_past_.load();
-    child->logits_       = logits_;
-    child->n_logit_rows_ = n_logit_rows_;
-    if (has_mata_) {
-        child->apply_mata_locked(mata_);
-        child->mata_     = mata_;
-        child->has_mata_ = true;
+    llama_memory_t memory = llama_get_memory(engine_->ctx_.get());
+    llama_memory_seq_cp(memory, seq_, child->seq_, -1, -1);
+    // the whole is copied and then cut: a recurrent state cannot be copied in part
+    if (!whole && !llama_memory_seq_rm(memory, child->seq_, n_past, -1)) {
+        throw Error(ErrorKind::Argument, "this model's memory cannot be cut in the middle");
+    }
+    child->n_past_ = whole ? n_past_.load() : n_past;
+    if (whole) {
+        child->logits_       = logits_;
+        child->n_logit_rows_ = n_logit_rows_;
+    }
+    if (mata_) {
+        child->apply_mata_locked(*mata_);
+        child->mata_ = mata_;
     }
     return child;
 }
 
 void Session::truncate(int32_t n_past) {
     auto held = engine_->lock();
-    check_open();
+    check_free();
     if (n_past < 0 || n_past > n_past_) {
         throw Error(ErrorKind::Argument, "cannot cut to " + std::to_string(n_past) + " positions: there are " + std::to_string(n_past_));
     }
@@ -169,7 +194,7 @@ void Session::truncate(int32_t n_past) {
 
 void Session::set_attention_readout(const std::vector<int32_t> & layers) {
     auto held = engine_->lock();
-    check_open();
+    check_free();
     if (!mata_readout_set(engine_->ctx_.get(), seq_, layers.data(), (int32_t) layers.size())) {
         throw Error(ErrorKind::Argument, mata_error(engine_->ctx_.get()));
     }
@@ -180,7 +205,7 @@ void Session::set_attention_readout(const std::vector<int32_t> & layers) {
 void Session::set_attention_sums(const std::vector<int32_t> & layers, const std::vector<mata_group> & groups,
         const std::vector<int32_t> & time_layers) {
     auto held = engine_->lock();
-    check_open();
+    check_free();
     llama_context * ctx = engine_->ctx_.get();
     if (!mata_readout_set_sums(ctx, seq_, layers.data(), (int32_t) layers.size(), groups.data(), (int32_t) groups.size(),
                                time_layers.data(), (int32_t) time_layers.size())) {
@@ -199,7 +224,11 @@ void Session::set_attention_sums(const std::vector<int32_t> & layers, const std:
 
 AttentionSums Session::attention_sums() {
     auto held = engine_->lock();
-    check_open();
+    check_free();
+    return attention_sums_locked();
+}
+
+AttentionSums Session::attention_sums_locked() const {
     const llama_context * ctx = engine_->ctx_.get();
     AttentionSums res = sums_shape_;
     if (res.n_layers == 0) {
@@ -226,7 +255,6 @@ std::map<int32_t, AttentionRows> Session::attention() {
     check_open();
     const llama_context * ctx = engine_->ctx_.get();
     const int32_t n_rows = mata_readout_n_rows(ctx, seq_);
-    const int32_t n_head = engine_->facts().n_head;
 
     std::map<int32_t, AttentionRows> res;
     if (n_rows == 0) {
@@ -235,6 +263,7 @@ std::map<int32_t, AttentionRows> Session::attention() {
     const int32_t n_cols = mata_readout_n_cols(ctx, seq_, n_rows - 1);
 
     for (const int32_t layer : readout_layers_) {
+        const int32_t n_head = mata_layer_heads(engine_->model_.get(), layer);
         AttentionRows rows { n_rows, n_head, n_cols, {}, {} };
         rows.before.resize((size_t) n_rows*n_head*n_cols, 0.0f);
         rows.after .resize((size_t) n_rows*n_head*n_cols, 0.0f);

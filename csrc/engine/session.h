@@ -5,6 +5,8 @@
 #include "engine.h"
 #include "mata.h"
 
+#include <optional>
+
 namespace mata {
 
 struct MataSetting {
@@ -33,12 +35,15 @@ struct AttentionSums {
     std::vector<float> time[2];     // [n_rows][n_time]
 };
 
-// The sessions whose cancel() stops what runs now.
+// The requests that the running batch is for: it is stopped when all of them are cancelled.
 struct Active {
-    std::vector<Session *> & list;
+    std::vector<CancelPtr> & list;
 
-    Active(std::vector<Session *> & list, std::vector<Session *> sessions) : list(list) { list = std::move(sessions); }
+    Active(std::vector<CancelPtr> & list, std::vector<CancelPtr> requests) : list(list) { list = std::move(requests); }
     ~Active() { list.clear(); }
+
+    Active(const Active &) = delete;
+    Active & operator=(const Active &) = delete;
 };
 
 // [n_rows][n_vocab]; shared by forks and with samplers that read it while the session goes on.
@@ -54,10 +59,10 @@ public:
 
     int32_t n_past() const { return n_past_; }
 
-    // All feeds: on an error the cache is as before, and the logits are gone.
-    void feed_tokens(const std::vector<llama_token> & tokens, bool all_logits);
-    std::pair<int32_t, int32_t> feed_audio(const AudioEmbedding & audio);
-    std::pair<int32_t, int32_t> feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd);
+    // All feeds: on an error, or when cancelled, the cache is as before, and the logits are gone.
+    void feed_tokens(const std::vector<llama_token> & tokens, bool all_logits, const CancelPtr & cancel = nullptr);
+    std::pair<int32_t, int32_t> feed_audio(const AudioEmbedding & audio, const CancelPtr & cancel = nullptr);
+    std::pair<int32_t, int32_t> feed_embeddings(const float * embd, int32_t n_rows, int32_t n_embd, const CancelPtr & cancel = nullptr);
 
     // Logits of the last feed, [n_rows][n_vocab]: all rows, or the last. Throws Error (Argument) when it gave none.
     std::vector<float> logits(bool all) const;
@@ -66,12 +71,11 @@ public:
     void set_mata(const MataSetting & setting);
     void clear_mata();
 
-    std::shared_ptr<Session> fork();
+    // A session that shares the first n_past positions (negative: all), with the same MATA setting. Logits come along
+    // when all positions do. A part can be shared also while this session generates. Throws Error (Argument) where the
+    // model's memory cannot be cut.
+    std::shared_ptr<Session> fork(int32_t n_past = -1);
     void truncate(int32_t n_past);
-
-    void cancel()       { cancelled_ = true; }
-    void clear_cancel() { cancelled_ = false; }
-    bool cancelled() const { return cancelled_; }
 
     void set_attention_readout(const std::vector<int32_t> & layers);    // empty: none
     std::map<int32_t, AttentionRows> attention();
@@ -88,22 +92,24 @@ public:
 
 private:
     friend class Engine;
+    friend class Scheduler;
 
     void check_open() const;
+    void check_free() const;        // open, and not being generated from
     void check_room(int64_t n) const;
     void drop_logits();
     void apply_mata_locked(const MataSetting & setting);
+    AttentionSums attention_sums_locked() const;
 
     std::shared_ptr<Engine> engine_;
     llama_seq_id            seq_;
     std::atomic<int32_t>    n_past_ { 0 };
     std::shared_ptr<std::vector<float>> logits_ = std::make_shared<std::vector<float>>();
     int32_t                 n_logit_rows_ = 0;
-    bool                    has_mata_ = false;
-    MataSetting             mata_;
+    std::optional<MataSetting> mata_;
     std::vector<int32_t>    readout_layers_;
     AttentionSums           sums_shape_;    // its n_layers is 0 while no sums are kept
-    std::atomic<bool>       cancelled_ { false };
+    std::atomic<bool>       generating_ { false };
     std::atomic<bool>       closed_ { false };
 };
 

@@ -5,87 +5,196 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import AudioError
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AudioError, CancelledError
 from .clip import Audio
 
 if TYPE_CHECKING:
-    from .._core import AudioEmbedding, Engine, Session
+    from .._core import AudioEmbedding, Cancel, Engine
 
-MAX_CLIPS = 16
-MAX_CACHED_TOKENS = 32768
+MAX_BYTES = 256 << 20
+"""Of embeddings that are remembered: 20 minutes of sound for a model of 3 B, hours for the default one."""
+
 PROBE_SECONDS = 30
 PADDED_TO_SECONDS = {"voxtral": 30}
 """Projector types whose reference lets the model hear the silence up to a multiple of so many seconds."""
 
+WAIT_S = 0.05
+"""How often a thread that waits for another's work looks whether it was cancelled."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An embedding, and the seconds that are heard in it, silence included."""
+
+    embedding: AudioEmbedding
+    heard_seconds: float
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * self.embedding.n_tokens * self.embedding.n_embd
+
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip's embedding, and how many seconds are heard in it, silence included."""
+    """A clip that a model has heard already: what ``AudioModel.encode`` gives; it can stand wherever an Audio can.
 
-    embedding: AudioEmbedding
-    seconds: float
+    As long as it is held, questions about it need no encoder.  A model that did not make it encodes the clip again.
+    """
+
+    audio: Audio
+    encoding: Encoding = field(repr=False)
+    encoder: AudioEncoder = field(repr=False, compare=False)
 
     @property
-    def n_tokens(self) -> int:
-        return self.embedding.n_tokens
+    def name(self) -> str:
+        return self.audio.name
+
+    @property
+    def seconds(self) -> float:
+        """Of the source."""
+        return self.audio.seconds
+
+    @property
+    def heard_seconds(self) -> float:
+        """What the model hears: see ClipInfo."""
+        return self.encoding.heard_seconds
+
+    @property
+    def content_id(self) -> str:
+        return self.audio.content_id
+
+    @property
+    def tokens(self) -> int:
+        """Audio tokens."""
+        return self.encoding.embedding.n_tokens
+
+    @property
+    def windows(self) -> int:
+        """Encoder windows the clip was cut into."""
+        return self.encoding.embedding.n_windows
+
+    @property
+    def nbytes(self) -> int:
+        """Of the embeddings."""
+        return self.encoding.nbytes
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        """[tokens, n_embd], a read-only copy."""
+        return self.encoding.embedding.embeddings
+
+    @property
+    def positions(self) -> int:
+        """Positions of the context that the clip takes, the model's own markers around it included."""
+        embedding = self.encoding.embedding
+        return len(embedding.begin) + embedding.n_tokens + len(embedding.end)
+
+
+Clip = Audio | EncodedClip
 
 
 class AudioEncoder:
-    """Encodes clips and remembers the latest embeddings by the clips' content.
+    """Encodes clips for one model and remembers the latest embeddings by the clips' content.
 
-    At most MAX_CLIPS clips and MAX_CACHED_TOKENS audio tokens (n_embd floats each) are kept.
+    At most max_bytes of embeddings are kept, but always the last one.  Any number of threads may use it: a clip that
+    several ask for at once is encoded once.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, max_bytes: int = MAX_BYTES) -> None:
         self._engine = engine
-        self._cache: OrderedDict[str, EncodedClip] = OrderedDict()
-        self._lock = threading.Lock()
+        self._max_bytes = max_bytes
+        self._cache: OrderedDict[str, Encoding] = OrderedDict()
+        self._nbytes = 0
+        self._running: set[str] = set()
+        self._changed = threading.Condition()
+        self.n_runs = 0
+        """How often the encoder has run."""
 
-    def encode(self, audio: Audio, session: Session | None = None) -> EncodedClip:
-        """session.cancel() stops it.  Raises AudioError for a clip that gives no token, CancelledError."""
-        with self._lock:
-            found = self._cache.get(audio.content_id)
+    def encode(self, clip: Clip, cancel: Cancel | None = None) -> EncodedClip:
+        """Raises AudioError for a clip that gives no token, ContextFullError, CancelledError."""
+        if isinstance(clip, EncodedClip):
+            if clip.encoder is self:
+                return clip
+            clip = clip.audio
+        key = clip.content_id
+        with self._changed:
+            while key not in self._cache and key in self._running:
+                self._changed.wait(WAIT_S)
+                if cancel is not None and cancel.cancelled:
+                    raise CancelledError("cancelled")
+            found = self._cache.get(key)
             if found is not None:
-                self._cache.move_to_end(audio.content_id)
-                return found
-            clip = self._encode(audio, session)
-            if clip.n_tokens <= 0:
-                raise AudioError(f"{audio.name} gave no audio tokens: it is too short for this model")
-            self._cache[audio.content_id] = clip
-            while len(self._cache) > 1 and (len(self._cache) > MAX_CLIPS or self._tokens() > MAX_CACHED_TOKENS):
-                self._cache.popitem(last=False)
-            return clip
+                self._cache.move_to_end(key)
+                return EncodedClip(clip, found, self)
+            self._running.add(key)
+        try:
+            encoding = self._run(clip, cancel)
+            with self._changed:
+                self._remember(key, encoding)
+        finally:
+            with self._changed:
+                self._running.discard(key)
+                self._changed.notify_all()
+        return EncodedClip(clip, encoding, self)
 
-    def is_cached(self, audio: Audio) -> bool:
-        return audio.content_id in self._cache
+    def is_known(self, clip: Clip) -> bool:
+        """Whether encode() would find it ready."""
+        return isinstance(clip, EncodedClip) and clip.encoder is self or clip.content_id in self._cache
 
-    def audible_seconds(self, audio: Audio) -> float:
+    def forget(self) -> None:
+        """Drop what is remembered; clips that are held stay."""
+        with self._changed:
+            self._cache.clear()
+            self._nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Of the embeddings that are remembered."""
+        return self._nbytes
+
+    def audible_seconds(self, clip: Clip) -> float:
         """Seconds of the clip that the model hears: all, or those before its reference stops listening."""
         limit = self._engine.max_samples
-        return min(audio.seconds, limit / self._engine.sample_rate) if limit else audio.seconds
+        return min(clip.seconds, limit / self._engine.sample_rate) if limit else clip.seconds
 
-    def estimate_tokens(self, audio: Audio) -> int:
-        """Tokens that a long clip will give, told from its first 30 s: a lower bound, cheap for hours."""
+    def estimate_tokens(self, clip: Clip) -> int:
+        """Tokens that a long clip will give, told from its first 30 s: a lower bound, cheap for hours; 0 for a short
+        clip or one that is known."""
+        if self.is_known(clip):
+            return 0
+        audio = clip.audio if isinstance(clip, EncodedClip) else clip
         rate = self._engine.sample_rate
         samples = audio.samples(rate)[: self._engine.max_samples or None]
-        if self.is_cached(audio) or len(samples) <= 2 * PROBE_SECONDS * rate:
+        if len(samples) <= 2 * PROBE_SECONDS * rate:
             return 0
         head = self._engine.count_audio_tokens(samples[: PROBE_SECONDS * rate])
         return head * (len(samples) // (PROBE_SECONDS * rate))
 
-    def _encode(self, audio: Audio, session: Session | None) -> EncodedClip:
+    # -------------------------------------------------------------------------------------------
+
+    def _run(self, audio: Audio, cancel: Cancel | None) -> Encoding:
         rate = self._engine.sample_rate
         samples = audio.samples(rate)
-        embedding = self._engine.encode_audio(samples, session=session)
+        self.n_runs += 1
+        embedding = self._engine.encode_audio(samples, cancel=cancel)
+        if embedding.n_tokens <= 0:
+            raise AudioError(f"{audio.name} gave no audio tokens: it is too short for this model")
         seconds = max(audio.seconds, len(samples) / rate)
         if window := PADDED_TO_SECONDS.get(self._engine.projector):
             seconds = max(seconds, window * math.ceil(len(samples) / rate / window))
         if limit := self._engine.max_samples:
             seconds = min(seconds, limit / rate)
-        return EncodedClip(embedding, seconds)
+        return Encoding(embedding, seconds)
 
-    def _tokens(self) -> int:
-        return sum(clip.n_tokens for clip in self._cache.values())
+    def _remember(self, key: str, encoding: Encoding) -> None:
+        self._cache[key] = encoding
+        self._nbytes += encoding.nbytes
+        while len(self._cache) > 1 and self._nbytes > self._max_bytes:
+            _, oldest = self._cache.popitem(last=False)
+            self._nbytes -= oldest.nbytes

@@ -15,6 +15,7 @@ try:
     import click
 
     from .. import __version__
+    from ..mata import boost_of
     from . import options
     from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
 except KeyboardInterrupt:
@@ -138,7 +139,7 @@ def _ask(
     sampling: dict[str, Any],
 ) -> tuple[Answer, Answer | None]:
     """The answer, and with MATA on also the one without it, from the same prefill."""
-    if mata is None or not mata.alpha:
+    if boost_of(model.engine, mata) is None:
         return model.ask(clips, question, attention=reading, **sampling), None
     return model.compare(clips, question, attention=reading, **sampling)
 
@@ -194,7 +195,8 @@ def _summarise(
         raise AudioError(f"none of {len(sounds)} clips could be heard")
     if out.json:
         record = {"question": question, "model": output.model_facts(model), **total.to_dict(), "left_out": skipped}
-        record["mata"] = None if mata is None else mata.to_dict(model.engine.n_layer)
+        boost = boost_of(model.engine, mata)
+        record["mata"] = None if boost is None else {**boost.mata.to_dict(), "layers": list(boost.layers)}
         output.write(json.dumps(record, ensure_ascii=False) + "\n")
     else:
         output.write(total.table() + "\n")

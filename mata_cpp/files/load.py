@@ -14,7 +14,7 @@ from .catalogue import ModelFiles
 from .headers import check_files
 
 if TYPE_CHECKING:
-    from .._core import Engine
+    from .._core import Cancel, Engine
 
 Lora = str | os.PathLike[str] | tuple[str | os.PathLike[str], float]
 
@@ -40,9 +40,12 @@ MAX_CONTEXT = 1 << 24
 
 
 def open_engine(
-    files: ModelFiles, options: EngineOptions, progress: Callable[[float], None] | None = None
+    files: ModelFiles,
+    options: EngineOptions,
+    progress: Callable[[float], None] | None = None,
+    cancel: Cancel | None = None,
 ) -> tuple[Engine, float]:
-    """The engine and the seconds that loading took.  Raises ModelError, ValueError."""
+    """The engine and the seconds that loading took.  Raises ModelError, CancelledError, ValueError."""
     core = extension.load()
     arguments = engine_arguments(options)
     if files.lora is not None:
@@ -50,7 +53,7 @@ def open_engine(
     extension.show_log(options.verbose)
     started = time.perf_counter()
     check_files(files, core)
-    engine = core.Engine(str(files.model), str(files.mmproj), progress=progress, **arguments)
+    engine = core.Engine(str(files.model), str(files.mmproj), progress=progress, cancel=cancel, **arguments)
     if not engine.has_audio:
         engine.close()
         raise ModelError(f"{files.mmproj} gives {files.model.name} no ears: it holds no audio encoder")

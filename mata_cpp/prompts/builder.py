@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..audio import Audio
+from ..audio.encoder import Clip
 from ..errors import ModelError
 from .rules import PLAIN, PromptRule, rule_of
 from .template import ChatTemplate
@@ -22,7 +22,7 @@ from .template import ChatTemplate
 if TYPE_CHECKING:
     from .._core import Engine
 
-Unit = int | Audio
+PromptUnit = int | Clip
 """A token, or a clip."""
 
 
@@ -36,7 +36,7 @@ class Message:
 
     role: str
     text: str
-    clips: tuple[Audio, ...] = ()
+    clips: tuple[Clip, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PromptBuilder:
         self._variables = dict(variables or {})
         self._nonce = secrets.token_hex(8)
         self._marker = re.compile(f"MATA{self._nonce}([AT])([0-9a-f]+)Z")
-        self._clips: dict[str, Audio] = {}
+        self._clips: dict[str, Clip] = {}
         self._texts: dict[str, str] = {}
         self._known_as_parts = False
         self._writes_clips = bool(rule.placeholder) and rule.placeholder in template.source
@@ -94,6 +94,17 @@ class PromptBuilder:
             bos_token=engine.bos_token,
             variables=variables,
             rule=rule,
+        )
+
+    def fresh(self) -> PromptBuilder:
+        """A builder for another conversation, which shares the compiled template."""
+        return PromptBuilder(
+            self._template,
+            self._tokenize,
+            add_bos=self._add_bos,
+            bos_token=self._bos_token,
+            variables=self._variables,
+            rule=self._rule,
         )
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
@@ -118,9 +129,9 @@ class PromptBuilder:
                 return text
         raise ModelError("the model's chat template drops or repeats parts of the conversation; use another GGUF")
 
-    def units(self, text: str, *, start: bool = True) -> list[Unit]:
+    def units(self, text: str, *, start: bool = True) -> list[PromptUnit]:
         """Tokens and clips of rendered text; start: it is the beginning, where a begin token may be due."""
-        units: list[Unit] = []
+        units: list[PromptUnit] = []
         if start and self._add_bos and not (self._bos_token and text.startswith(self._bos_token)):
             units += self._bos()
         position = 0
@@ -133,6 +144,18 @@ class PromptBuilder:
                 units += self._tokenize(self._texts[key], add_special=False, parse_special=False)
             position = match.end()
         return units + self._template_tokens(text[position:])
+
+    def parts(self, messages: Sequence[Message]) -> list[list[int] | Clip]:
+        """Runs of tokens and clips of a conversation that waits for an answer.  Raises ModelError."""
+        parts: list[list[int] | Clip] = []
+        for unit in self.units(self.render(messages)):
+            if not isinstance(unit, int):
+                parts.append(unit)
+            elif parts and isinstance(parts[-1], list):
+                parts[-1].append(unit)
+            else:
+                parts.append([unit])
+        return parts
 
     def answer_frame(self, messages: Sequence[Message]) -> AnswerFrame:
         """The texts before and after an answer to messages, as the template writes a finished one."""
@@ -191,7 +214,7 @@ class PromptBuilder:
     def _markers(self, text: str) -> list[str]:
         return [match.group() for match in self._marker.finditer(text)]
 
-    def _clip_marker(self, clip: Audio) -> str:
+    def _clip_marker(self, clip: Clip) -> str:
         key = clip.content_id[:32]
         self._clips[key] = clip
         return f"MATA{self._nonce}A{key}Z"

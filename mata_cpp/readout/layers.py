@@ -16,10 +16,4 @@ def readable_layers(engine: Engine, layers: LayerSpec) -> list[int]:
     if engine.mata_refusal:
         reason = engine.mata_refusal.replace("MATA", "the attention report")
         raise MataError(f"attention cannot be read here: {reason}")
-    chosen = Mata(layers=layers).resolve_layers(engine.n_layer)
-    attends = set(engine.attention_layers)
-    found = [layer for layer in chosen if layer in attends]
-    if not found or (not isinstance(layers, str) and len(found) < len(chosen)):
-        missing = next((layer for layer in chosen if layer not in attends), 0)
-        raise ValueError(f"layer {missing} of this model has no attention to read")
-    return found
+    return list(Mata(layers=layers).resolve_layers(engine.n_layer, engine.attention_layers))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ALL_POSITIONS = (1 << 31) - 1
 
-Row = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+Row = tuple[NDArray[np.float32], ...]
 """Of one predicting row: shares before and after [L, H, G], weights over the audio before and after [n_audio]."""
 
 
@@ -56,7 +56,7 @@ class Reader:
         self.averaged = self._averaged(engine, reading.average)
         self._heads = reading.heads
         self._n_head = engine.n_head
-        self._acts_on = acts_on
+        self.acts_on = acts_on
         self._session: Session | None = None
         self._clips: list[ClipInfo] = []
         self._rows: list[Row] = []
@@ -71,20 +71,24 @@ class Reader:
         """The same for a fork of the session that is read, which reads already."""
         other = object.__new__(Reader)
         other.__dict__.update(self.__dict__)
-        other._session, other._rows, other._acts_on = session, [], acts_on
+        other._session, other._rows, other.acts_on = session, [], acts_on
         return other
 
-    def take(self) -> None:
+    def take(self, token: _core.Token) -> None:
+        """Keep the row that predicted a generated token."""
+        assert token.attention is not None
+        self._keep(token.attention)
+
+    def take_last(self, session: Session) -> None:
         """Keep the row of the last token that was fed, which predicts the next one."""
-        assert self._session is not None
-        rows = self._session.core.attention_sums()
-        self._keep(rows, len(rows[0]) - 1)
+        rows = session.core.attention_sums()
+        self._keep(tuple(part[-1] for part in rows))
 
     def take_all(self, session: Session) -> None:
         """Keep all rows of the last feed of a fork: those after the first token of an answer that was fed at once."""
         rows = session.core.attention_sums()
         for index in range(len(rows[0])):
-            self._keep(rows, index)
+            self._keep(tuple(part[index] for part in rows))
 
     def stop(self) -> None:
         """Read no more."""
@@ -101,7 +105,7 @@ class Reader:
         return Attention(
             tokens=list(tokens),
             layers=tuple(self.layers),
-            boosted=tuple(layer for layer in self.layers if layer in self._acts_on),
+            boosted=tuple(layer for layer in self.layers if layer in self.acts_on),
             before=heads[0].mean(axis=2),
             after=heads[1].mean(axis=2),
             averaged=tuple(self.averaged),
@@ -112,8 +116,8 @@ class Reader:
 
     # -------------------------------------------------------------------------------------------
 
-    def _keep(self, rows: Row, index: int) -> None:
-        before, after, time_before, time_after = (part[index] for part in rows)
+    def _keep(self, row: Row) -> None:
+        before, after, time_before, time_after = row
         if not self._heads:  # a long answer keeps no more than it reports
             before, after = before.mean(axis=1, keepdims=True), after.mean(axis=1, keepdims=True)
         self._rows.append((before, after, time_before, time_after))

@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
-from .errors import ContextFullError
-from .prompts.builder import AnswerFrame
-from .session import Session
+from .. import checks
+from ..errors import ContextFullError
+from ..prompts.builder import AnswerFrame
+from ..session import Session
 
 if TYPE_CHECKING:
-    from ._core import Engine
+    from .._core import Cancel, Engine
 
 MAX_BATCH = 512
 """Tokens scored in one batch; each keeps a row of logits over the vocabulary."""
+
+
+MAX_LETTERS = 26
+
+
+@dataclass(frozen=True)
+class ChoiceForm:
+    """How options are put to the model.
+
+    contrast: the score is twice an option's log-likelihood minus the one after near silence, else the log-likelihood.
+    listed: the question names the options.  letters: it names them as A, B, C ..., and the letters are the answers.
+    Raises ValueError.
+    """
+
+    contrast: bool = True
+    listed: bool = True
+    letters: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("contrast", "listed", "letters"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, not {checks.short_repr(getattr(self, name))}")
+
+    def question(self, question: str, options: Sequence[str]) -> str:
+        """The question as the model gets it.  Raises ValueError for more options than letters."""
+        if self.letters:
+            if len(options) > MAX_LETTERS:
+                raise ValueError(f"there are letters for {MAX_LETTERS} options, not for {len(options)}")
+            lines = [f"{letter}. {option}" for letter, option in zip(self.answers(options), options, strict=True)]
+            return "\n".join([question, *lines, "Answer with the letter of the right option."])
+        return f"{question} Choose one: {', '.join(options)}." if self.listed else question
+
+    def answers(self, options: Sequence[str]) -> list[str]:
+        """What is scored for each option."""
+        return [chr(ord("A") + i) for i in range(len(options))] if self.letters else list(options)
+
+
+def contrasted(logprobs: Sequence[float], silence: Sequence[float] | None) -> list[float]:
+    """The scores: 2 log p(option | sound) - log p(option | silence), or the log-likelihoods where silence is None."""
+    if silence is None:
+        return list(logprobs)
+    return [2 * heard - unheard for heard, unheard in zip(logprobs, silence, strict=True)]
 
 
 def check_options(options: Sequence[str]) -> list[str]:
@@ -65,11 +108,13 @@ def score_options(
     rows: Sequence[list[int]],
     end: int | None,
     observe: Callable[[Session], None] | None = None,
+    *,
+    cancel: Cancel | None = None,
 ) -> list[float]:
     """log P(tokens, end of turn | session) of each row, natural logarithm.
 
     session must have logits; it is left as it was.  The rows are decoded in forks of it, many in
-    one batch; observe gets each fork after that.  Raises ContextFullError.
+    one batch; observe gets each fork after that.  Raises ContextFullError, CancelledError.
     """
     first = log_softmax(session.logits())
     scores: list[float] = []
@@ -77,7 +122,7 @@ def score_options(
         forks: list[Session] = []
         try:
             batch = _fork_for(session, rows[len(scores) :], forks)
-            engine.decode([(fork.core, tokens, True) for fork, tokens in zip(forks, batch, strict=True)])
+            engine.decode([(fork.core, tokens, True) for fork, tokens in zip(forks, batch, strict=True)], cancel=cancel)
             for fork, tokens in zip(forks, batch, strict=True):
                 after = log_softmax(fork.core.logits_all())  # [n_tokens, n_vocab]
                 followers = tokens[1:] + ([] if end is None else [end])

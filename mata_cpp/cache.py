@@ -1,0 +1,355 @@
+"""What the KV cache holds: images of its sequences, and the pool that shares its room among conversations.
+
+An image remembers what was fed into a sequence, unit by unit.  Idle images stay, so that a later question finds what
+its prompt has in common with them (the system message, the clip, earlier turns) already computed; the oldest go when
+room is needed.  All sequences share n_ctx positions, and a shared prefix takes them once.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .audio.encoder import AudioEncoder, EncodedClip
+from .errors import CancelledError, ContextFullError
+from .mata import Mata
+from .session import Make, Session
+
+if TYPE_CHECKING:
+    from . import _core
+
+Key = int | str
+"""A prompt unit in an image: a token, or the content id of a clip."""
+
+MIN_ANSWER = 1
+"""Positions that must be left for an answer."""
+
+WAIT_S = 0.02
+"""How often someone who waits for room looks whether it was cancelled, or an answer that nobody takes has ended."""
+
+
+def common_length(a: Sequence[Key], b: Sequence[Key]) -> int:
+    """How many keys are the same from the start."""
+    count = 0
+    for one, other in zip(a, b, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+class CacheImage:
+    """One sequence of the cache and what is in it.  Made by the pool; one question at a time uses it.
+
+    keys are what was fed, ends the position after each of them.  text is the same as rendered text where that is known,
+    pending are tokens of that text which were sampled and not fed.  The first n_plain keys were computed without MATA:
+    they are the same for every setting, and may be shared.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.keys: list[Key] = []
+        self.ends: list[int] = []
+        self.text: str | None = None
+        self.pending: list[int] = []
+        self.n_plain = 0
+        self.target = 0  # positions that a running question may take
+        self.generations: list[_core.Generation] = []
+
+    @property
+    def lost(self) -> bool:
+        """Whether the pool has given its room to others."""
+        return self.session.closed
+
+    @property
+    def intact(self) -> bool:
+        """False when an interrupt came between a feed and its entry here."""
+        return not self.lost and self.session.n_past == self.position(len(self.keys))
+
+    def position(self, n_keys: int) -> int:
+        """The position after the first n_keys keys."""
+        return self.ends[n_keys - 1] if n_keys else 0
+
+    def append(self, run: list[int] | EncodedClip, *, plain: bool) -> None:
+        """Note a run that was fed.  plain: MATA had no part in it (the row that predicts is the last one)."""
+        before, end = len(self.keys), self.session.n_past
+        if isinstance(run, list):
+            self.keys += run
+            self.ends.extend(range(end - len(run) + 1, end + 1))
+        else:
+            self.keys.append(run.content_id)
+            self.ends.append(end)
+        if self.n_plain == before:
+            self.n_plain = len(self.keys) - (0 if plain else 1)
+
+    def append_generated(self, tokens: Sequence[int], *, plain: bool) -> None:
+        """Note tokens that a generation fed."""
+        first = self.position(len(self.keys))
+        if plain and self.n_plain == len(self.keys):
+            self.n_plain += len(tokens)
+        self.keys += tokens
+        self.ends.extend(range(first + 1, first + len(tokens) + 1))
+
+    def cut(self, n_keys: int) -> None:
+        """Keep the first n_keys keys.  Raises ValueError when the model's memory cannot do so."""
+        self.session.truncate(self.position(n_keys))
+        del self.keys[n_keys:], self.ends[n_keys:]
+        self.n_plain = min(self.n_plain, n_keys)
+        self.text, self.pending = None, []
+
+    def fork(self, n_keys: int) -> CacheImage:
+        """An image that shares the first n_keys keys.  Raises ContextFullError, ValueError as cut does."""
+        twin = CacheImage(self.session.fork(None, n_past=self.position(n_keys)))
+        twin.keys, twin.ends = self.keys[:n_keys], self.ends[:n_keys]
+        twin.n_plain = min(self.n_plain, n_keys)
+        return twin
+
+    @property
+    def growth(self) -> int:
+        """Positions that a running question may still take."""
+        if self.generations and all(generation.finished for generation in self.generations):
+            return 0
+        return max(0, self.target - self.session.n_past)
+
+    @property
+    def finished(self) -> bool:
+        """Whether a question has computed all that it will, though nobody may have taken its answer yet."""
+        return bool(self.generations) and all(generation.finished for generation in self.generations)
+
+
+class CachePool:
+    """The images of one model's cache, and who may take its room.
+
+    Questions that do not fit beside those that run wait in the order of asking.
+    """
+
+    def __init__(self, engine: Engine, encoder: AudioEncoder) -> None:
+        self._engine, self._encoder = engine, encoder
+        self._changed = threading.Condition(threading.RLock())
+        self._idle: OrderedDict[int, CacheImage] = OrderedDict()  # by id; the latest last
+        self._taken: dict[int, CacheImage] = {}  # by questions that wait or run
+        self._queue: deque[object] = deque()
+        self._can_cut = True
+
+    def new_session(self, mata: Mata | None = None) -> Session:
+        """A plain session, for which an idle image goes where all sequences are in use.  Raises ContextFullError."""
+        return Session(self._engine, self._encoder, mata, with_room=self.with_room)
+
+    def with_room(self, make: Make) -> _core.Session:
+        """A new sequence; idle images go where none is left.  Raises ContextFullError."""
+        collected = False
+        while True:
+            try:
+                return make()
+            except ContextFullError:
+                if collected and not self._evict():
+                    raise
+                if not collected:
+                    gc.collect()  # sessions that nobody can reach any more
+                    collected = True
+
+    # Taking and giving back ------------------------------------------------------------------
+
+    def claim(self, image: CacheImage | None) -> CacheImage | None:
+        """The image for a question of its owner; None where it is gone or was left in the middle of something."""
+        if image is None:
+            return None
+        with self._changed:
+            self._idle.pop(id(image), None)
+            self._taken.pop(id(image), None)
+            if not image.intact:
+                image.session.close()
+                return None
+            image.generations, image.target = [], 0
+            self._taken[id(image)] = image
+            return image
+
+    def release(self, image: CacheImage) -> None:
+        """The question has ended: the image is idle."""
+        with self._changed:
+            self._taken.pop(id(image), None)
+            image.generations, image.target = [], 0
+            if not image.lost:
+                self._idle[id(image)] = image
+                self._idle.move_to_end(id(image))
+            self._changed.notify_all()
+
+    def drop(self, image: CacheImage) -> None:
+        """Forget the image, for good."""
+        with self._changed:
+            self._taken.pop(id(image), None)
+            self._idle.pop(id(image), None)
+            image.session.close()
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Drop all idle images."""
+        while self._evict():
+            pass
+
+    @contextmanager
+    def held(self, image: CacheImage) -> Iterator[bool]:
+        """While the block runs the image is not taken away; whether it is still there."""
+        with self._changed:
+            yield not image.lost
+
+    def shared_length(self, keys: Sequence[Key]) -> int:
+        """How many keys from the start some image has, as far as they may be shared."""
+        with self._changed:
+            return self._best(keys)[1]
+
+    def open(
+        self,
+        image: CacheImage | None,
+        keys: Sequence[Key],
+        keep: int,
+        encoded: Mapping[str, EncodedClip],
+        answer: int,
+        cancel: _core.Cancel,
+    ) -> tuple[CacheImage, int] | None:
+        """An image that holds a beginning of keys and nothing else, with room for the rest and answer more positions.
+
+        image: the question's own (claimed), which holds the first keep keys; None: a new one.  The second value
+        says how many keys are there.  None is returned where the image was lost while waiting, or the rest has clips
+        that are not among encoded: the question is to be planned again.
+        Raises ContextFullError, CancelledError.
+        """
+        ticket = object()
+        done = False
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                while True:
+                    if cancel.cancelled:
+                        raise CancelledError("cancelled")
+                    if image is not None and image.lost:
+                        return None
+                    if self._queue[0] is ticket:
+                        image, keep = self._with_prefix(image, keys, keep)
+                        if image is not None:
+                            rest = keys[keep:]
+                            if any(isinstance(key, str) and key not in encoded for key in rest):
+                                return None
+                            total = image.position(keep) + positions(rest, encoded)
+                            if self._make_room(image, total, answer):
+                                done = True
+                                return image, keep
+                    self._changed.wait(WAIT_S)
+            finally:
+                self._queue.remove(ticket)
+                if not done and image is not None:
+                    self.release(image)
+                self._changed.notify_all()
+
+    # -------------------------------------------------------------------------------------------
+
+    def _images(self) -> list[CacheImage]:
+        return [image for image in (*self._idle.values(), *self._taken.values()) if not image.lost]
+
+    def _best(self, keys: Sequence[Key]) -> tuple[CacheImage | None, int]:
+        """The image that shares most with keys.  The last key is not shared: its row has to be computed."""
+        best, length = None, 0
+        for image in self._images():
+            count = min(common_length(image.keys, keys), image.n_plain, len(keys) - 1)
+            if count > length and (self._can_cut or count == len(image.keys)):
+                best, length = image, count
+        return best, length
+
+    def _with_prefix(
+        self, image: CacheImage | None, keys: Sequence[Key], keep: int
+    ) -> tuple[CacheImage | None, int]:
+        """The image cut to its first keep keys, or a new one that shares more; no image if it has to wait for one."""
+        source, length = self._best(keys)
+        if source is not None and length > keep and source is not image:
+            if id(source) in self._idle:
+                self._idle.move_to_end(id(source))
+            try:
+                twin = source.fork(length)
+            except ValueError:
+                self._can_cut = False
+            except ContextFullError:
+                pass
+            else:
+                if image is not None:
+                    self.drop(image)
+                self._taken[id(twin)] = twin
+                return twin, length
+        if image is not None and keep < len(image.keys):
+            try:
+                image.cut(keep)
+            except ValueError:
+                self._can_cut = False
+                self.drop(image)
+                image, keep = None, 0
+        if image is None:
+            try:
+                image, keep = CacheImage(self.new_session()), 0
+            except ContextFullError:
+                if not self._taken:
+                    raise
+                return None, 0
+            self._taken[id(image)] = image
+        return image, keep
+
+    def _make_room(self, image: CacheImage, total: int, answer: int) -> bool:
+        """Whether there is room for total positions in image and an answer; then it is the image's.
+
+        False: others run, and will leave some.  Raises ContextFullError.
+        """
+        n_ctx = self._engine.n_ctx
+        others = [other for other in self._taken.values() if other is not image]
+        while True:
+            used = self._engine.n_used
+            free = n_ctx - used - sum(other.growth for other in others)
+            needed = total - image.session.n_past
+            if needed + answer <= free:
+                image.target = total + answer
+                return True
+            if total + MIN_ANSWER <= n_ctx:
+                if self._evict():
+                    continue
+                if any(other.target and not other.finished and not other.lost for other in others):
+                    return False
+                waiting = next((other for other in others if not other.target and not other.lost), None)
+                if waiting is not None:
+                    waiting.session.close()
+                    continue
+                if needed + MIN_ANSWER <= free:
+                    image.target = total + free - needed
+                    return True
+            raise context_full(total + MIN_ANSWER, max(0, used - image.session.n_past), n_ctx)
+
+    def _evict(self) -> bool:
+        """Give up the oldest idle image, or one whose question has ended and waits for its reader."""
+        with self._changed:
+            while self._idle:
+                _, oldest = self._idle.popitem(last=False)
+                if not oldest.lost:
+                    oldest.session.close()
+                    return True
+            for image in self._taken.values():
+                if image.finished and not image.lost:
+                    image.session.close()
+                    return True
+        return False
+
+
+def positions(keys: Sequence[Key], encoded: Mapping[str, EncodedClip]) -> int:
+    """Positions that keys take in the context."""
+    return sum(encoded[key].positions if isinstance(key, str) else 1 for key in keys)
+
+
+def context_full(total: int, others: int, n_ctx: int, *, at_least: bool = False) -> ContextFullError:
+    """The error of a question that needs total positions while other sessions hold others."""
+    about = "at least " if at_least else ""
+    shared = f" and other sessions hold {others}" if others else ""
+    enough = 1 << math.ceil(math.log2(total + others + 256))
+    return ContextFullError(
+        f"the context is full: the conversation needs {about}{total} tokens{shared}, n_ctx is {n_ctx}; "
+        f"shorten the audio, start over (reset, /clear) or load with n_ctx={enough} (--ctx {enough})"
+    )

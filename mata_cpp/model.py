@@ -1,0 +1,385 @@
+"""AudioModel: a loaded model that answers questions, for any number of conversations and threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from . import checks, options
+from .audio.encoder import EncodedClip
+from .conversation import Conversation
+from .decoding.scoring import ChoiceForm
+from .errors import MataError
+from .files import download, resolve
+from .files.catalogue import DEFAULT_MODEL
+from .files.load import EngineOptions, Lora, engine_arguments, open_engine
+from .mata import Mata, boost_of
+from .options import AskOptions, AudioLike, ChooseOptions
+from .prompts.builder import PromptBuilder
+from .records import Answer, Choice, Piece
+from .session import Session
+from .turns import Loaded, Request, Turn
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._core import Cancel, Engine
+    from .chat import AudioChat
+
+Item = tuple[AudioLike, str] | tuple[AudioLike, str, AskOptions]
+"""A question of ask_many: (audio, question), or (audio, question, options)."""
+
+DEFAULT_MATA = Mata()
+
+
+class AudioModel:
+    """A language model with ears, loaded once.
+
+    model: a catalogue name or the path of a GGUF file; mmproj: its audio projector (None: the one
+    beside it).  lora: path, (path, scale) or a list of them.  mata: the setting of questions that give none; None turns
+    MATA off.  n_ctx: positions that all conversations share, 0 for the model's own length.  n_threads None:
+    the physical cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV
+    cache, "f16", "f32", "q8_0"..., or a pair for keys and values.  n_seq_max: conversations and answers at a time;
+    more wait in order.  seed: for sampling.  verbose: llama.cpp's log on stderr.  report: gets the lines about
+    downloads instead of stderr.  progress: gets 0..1 while loading.  template_variables: more values for the chat
+    template.  cancel: a Cancel that stops loading.
+
+    All methods may be called from any thread, and from several at once: answers are generated in one batch.
+    Raises ModelError, MataError, ValueError, CancelledError.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        mmproj: str | os.PathLike[str] | None = None,
+        lora: Lora | Sequence[Lora] | None = None,
+        mata: Mata | None = DEFAULT_MATA,
+        n_ctx: int = 4096,
+        n_batch: int = 2048,
+        n_ubatch: int = 512,
+        n_threads: int | None = None,
+        n_gpu_layers: int = -1,
+        flash_attn: str | bool = "auto",
+        cache_type: str | tuple[str, str] = "f16",
+        n_seq_max: int = 32,
+        seed: int = 0,
+        verbose: bool = False,
+        report: download.Report | None = None,
+        progress: Callable[[float], None] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+        cancel: Cancel | None = None,
+    ) -> None:
+        self._closed = True  # until loaded
+        if mata is not None and not isinstance(mata, Mata):
+            raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
+        for function, name in ((report, "report"), (progress, "progress")):
+            if function is not None and not callable(function):
+                raise ValueError(f"{name} must be a function or None, not {checks.short_repr(function)}")
+        if template_variables is not None and not isinstance(template_variables, Mapping):
+            raise ValueError(f"template_variables must be a dictionary, not {checks.short_repr(template_variables)}")
+        self._seed = checks.seed(seed)
+        wanted = EngineOptions(
+            lora, n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, cache_type, n_seq_max, verbose
+        )
+        engine_arguments(wanted)
+        files = resolve.resolve(model, mmproj, report)
+        self._files = files
+        with resolve.explain_damage(files):
+            engine, load_s = open_engine(files, wanted, progress, cancel)
+            try:
+                boost_of(engine, mata)
+                self._prompts = PromptBuilder.for_engine(engine, template_variables)
+            except BaseException:
+                engine.close()
+                raise
+        self._loaded = Loaded(engine, load_s, lambda: resolve.find_damage(files))
+        self._mata = mata
+        self._requests: weakref.WeakSet[Cancel] = weakref.WeakSet()
+        self._lock = threading.RLock()  # a signal handler may come while its thread holds it
+        self._closed = False
+
+    # Facts -----------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._files.name
+
+    @property
+    def model_path(self) -> Path:
+        return self._files.model
+
+    @property
+    def mmproj_path(self) -> Path:
+        return self._files.mmproj
+
+    @property
+    def load_s(self) -> float:
+        """Seconds that loading took."""
+        return self._loaded.load_s
+
+    @property
+    def engine(self) -> Engine:
+        """The engine below, for what is not offered here."""
+        return self._loaded.engine
+
+    @property
+    def mata(self) -> Mata | None:
+        """The setting of questions that give none, and of new chats; None is off.  Raises MataError, ValueError when set."""
+        return self._mata
+
+    @mata.setter
+    def mata(self, mata: Mata | None) -> None:
+        boost_of(self.engine, mata)
+        self._mata = mata
+
+    def describe(self) -> dict[str, Any]:
+        """Plain facts for JSON: the files, the architecture, sizes, and what is known of the audio path."""
+        engine = self.engine
+        return {
+            "name": self.name,
+            "path": str(self.model_path),
+            "mmproj": str(self.mmproj_path),
+            "description": engine.description,
+            "architecture": engine.architecture,
+            "projector": engine.projector,
+            "projector_checked": engine.projector_checked,
+            "n_params": engine.n_params,
+            "n_layer": engine.n_layer,
+            "attention_layers": list(engine.attention_layers),
+            "n_ctx": engine.n_ctx,
+            "n_ctx_train": engine.n_ctx_train,
+            "n_seq_max": engine.n_seq_max,
+            "n_threads": engine.n_threads,
+            "sample_rate": engine.sample_rate,
+            "mata_refusal": engine.mata_refusal or None,
+        }
+
+    def describe_mata(self, mata: Mata | None = DEFAULT_MATA) -> str:
+        """E.g. "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" or "MATA off", for a setting on this model."""
+        boost = boost_of(self.engine, mata)
+        return "MATA off" if boost is None else f"MATA on ({boost.describe()})"
+
+    # Questions -------------------------------------------------------------------------------
+
+    def ask(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> Answer:
+        """One question about one or more clips, without a conversation: nothing of it reaches another question.
+
+        Options: see AskOptions.  A cancelled answer comes back with finish_reason "cancelled".
+        Raises AudioError, ContextFullError, ModelError, ValueError.
+        """
+        return last_answer(self.stream(audio, question, **given))
+
+    def stream(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> Iterator[Piece]:
+        """Like ask, piece by piece; the last piece carries the Answer as ``.answer``.
+
+        The clips are decoded at once, the rest begins with the first piece that is taken; from then on the answer is
+        generated whether pieces are taken or not, and they may be taken in any thread.
+        """
+        request = self._request("stream", audio, question, given, options.ask_names())
+        return self.turn(self.conversation()).answer(request, request.sampling.sampler(self.engine))
+
+    def ask_many(self, items: Iterable[Item], *, parallel: int = 8) -> Iterator[Answer]:
+        """The answers to many questions, in order; up to parallel of them are generated in one batch.
+
+        items: (audio, question) or (audio, question, options) each; they are taken as needed.  An exception of a
+        question is raised in its place, and ends the iteration.  Closing the iterator cancels what runs.
+        """
+        parallel = checks.integer(parallel, "parallel", 1, self.engine.n_seq_max)
+        cancel = options.cancel_of({})
+
+        def ask(item: Item) -> Answer:
+            audio, question, *rest = item
+            given = rest[0] if rest else AskOptions()
+            return self.ask(audio, question, **cast(AskOptions, {"cancel": cancel, **given}))
+
+        with ThreadPoolExecutor(parallel, thread_name_prefix="mata-ask") as threads:
+            running: deque[Future[Answer]] = deque()
+            try:
+                for item in items:
+                    if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+                        raise ValueError(
+                            f"an item must be (audio, question) or (audio, question, options), not {checks.short_repr(item)}"
+                        )
+                    running.append(threads.submit(ask, item))
+                    if len(running) > parallel:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+            finally:
+                cancel.cancel()
+                for future in running:
+                    future.cancel()
+
+    def choose(self, audio: AudioLike, question: str, choices: Sequence[str], **given: Unpack[ChooseOptions]) -> Choice:
+        """The one of several answers that the sound speaks for most: see Choice for how they are scored.
+
+        Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
+        """
+        form = choice_form(given)
+        request = self._request("choose", audio, question, given, options.choose_names())
+        return self.turn(self.conversation()).choose(request, choices, form)
+
+    def compare(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> tuple[Answer, Answer]:
+        """(answer with MATA, answer without), from one prefill and in one batch.
+
+        Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
+        """
+        request = self._request("compare", audio, question, given, options.ask_names())
+        self.need_boost(request)
+        return self.turn(self.conversation()).compare(request)
+
+    def chat(self, system: str | None = None, mata: Mata | None = DEFAULT_MATA) -> AudioChat:
+        """A conversation; any number may go on at once, in any threads.  Raises ValueError, MataError."""
+        from .chat import AudioChat
+
+        return AudioChat(self, system=system, mata=mata)
+
+    # Below questions -------------------------------------------------------------------------
+
+    def encode(self, audio: AudioLike, *, cancel: Cancel | None = None) -> list[EncodedClip]:
+        """Clips as the model hears them; they can be given wherever audio is taken, and need no encoder then.
+
+        Raises AudioError, ContextFullError, CancelledError.
+        """
+        self.check_open()
+        request = self._register(options.cancel_of({"cancel": cancel}))
+        clips = options.as_clips(audio)
+        conversation = self.conversation()
+        with self._loaded.computing():
+            for clip in clips:
+                conversation.check_length(clip)
+            return [self._loaded.encoder.encode(clip, request) for clip in clips]
+
+    def prompt(self, audio: AudioLike, question: str, *, system: str | None = None) -> list[list[int] | EncodedClip]:
+        """What ask feeds for a question, for ``session.feed``: token ids and clips, the model's markers included."""
+        self.check_open()
+        conversation = self.conversation()
+        audio, question = options.split_question(audio, question)
+        messages = conversation.proposed(question, self.encode(audio), system)
+        parts: list[list[int] | EncodedClip] = []
+        for unit in self._prompts.fresh().parts(messages):
+            if isinstance(unit, list):
+                parts.append(unit)
+                continue
+            clip = self._loaded.encoder.encode(unit)
+            embedding = clip.encoding.embedding
+            parts += [part for part in (embedding.begin, clip, embedding.end) if part]
+        return parts
+
+    def session(self, mata: Mata | None = None) -> Session:
+        """A plain session with its own KV; several may live side by side.  Raises ContextFullError, MataError."""
+        self.check_open()
+        return self._loaded.pool.new_session(mata)
+
+    def forget(self) -> None:
+        """Free what is kept for later questions: encoded clips, and what the KV cache holds of questions that ended."""
+        self.check_open()
+        self._loaded.encoder.forget()
+        self._loaded.pool.forget()
+
+    # Ending ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Free the model.  Running answers in other threads are cancelled first; streams that nobody reads are not
+        waited for."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            running = list(self._requests)
+        for request in running:
+            request.cancel()
+        self._loaded.computing.when_idle(self.engine.close)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def __enter__(self) -> AudioModel:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.describe_mata(self._mata)
+        return f"AudioModel({self._files.name!r}, {state})"
+
+    # For AudioChat -----------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        if self._closed:
+            raise MataError("this model is closed")
+
+    def conversation(self) -> Conversation:
+        """An empty conversation."""
+        loaded = self._loaded
+        return Conversation(loaded.engine, loaded.encoder, loaded.pool, self._prompts.fresh())
+
+    def turn(self, conversation: Conversation) -> Turn:
+        return Turn(self._loaded, conversation)
+
+    def request(
+        self,
+        audio: AudioLike,
+        question: str,
+        given: Mapping[str, Any],
+        *,
+        mata: Mata | None,
+        system: str | None = None,
+        seed: int | None = None,
+        cancel: Cancel | None = None,
+    ) -> Request:
+        """A checked question that close() cancels.  Raises AudioError, MataError, ValueError."""
+        self.check_open()
+        return options.request_of(
+            audio,
+            question,
+            given,
+            engine=self.engine,
+            mata=mata,
+            system=system,
+            seed=self._seed if seed is None else seed,
+            cancel=self._register(options.cancel_of(given) if cancel is None else cancel),
+        )
+
+    def need_boost(self, request: Request) -> None:
+        """Raises ValueError where MATA is off."""
+        if boost_of(self.engine, request.mata) is None:
+            raise ValueError("there is nothing to compare: MATA is off")
+
+    def _request(
+        self, method: str, audio: AudioLike, question: str, given: Mapping[str, Any], allowed: frozenset[str]
+    ) -> Request:
+        options.check_names(given, f"AudioModel.{method}", allowed)
+        self.check_open()
+        audio, question = options.split_question(audio, question)
+        if audio is None or audio == []:
+            raise ValueError("a clip is missing: ask(audio, question); a conversation (chat) can go without")
+        return self.request(audio, question, given, mata=self._mata)
+
+    def _register(self, cancel: Cancel) -> Cancel:
+        with self._lock:
+            self._requests.add(cancel)
+        return cancel
+
+
+def choice_form(given: Mapping[str, Any]) -> ChoiceForm:
+    """How options are put to the model, by the options of choose.  Raises ValueError."""
+    return ChoiceForm(**{name: given[name] for name in options.FORM if name in given})
+
+
+def last_answer(pieces: Iterator[Piece]) -> Answer:
+    """The answer of a stream, taken to its end."""
+    answer = None
+    for piece in pieces:
+        answer = piece.answer or answer
+    assert answer is not None
+    return answer

@@ -1,0 +1,402 @@
+"""One question, from its messages to its answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .audio.clip import Audio
+from .audio.encoder import AudioEncoder, Clip
+from .cache import CachePool
+from .conversation import Conversation, Prefill
+from .decoding import scoring
+from .decoding.plain import Generation
+from .decoding.sampling import Sampling
+from .errors import CancelledError, MataError, ModelError
+from .mata import Mata, boost_of
+from .prompts.builder import Message
+from .readout.reader import Reader
+from .readout.record import Reading
+from .records import Answer, Choice, Piece, Timings, TokenLogprob, Usage
+from .session import Session
+
+if TYPE_CHECKING:
+    from ._core import Cancel, Engine, Sampler
+
+SILENCE_LEVEL = 1e-4
+"""Amplitude of the noise that stands for silence (-80 dB of full scale): digital zeros are nothing that was recorded."""
+
+MAX_KNOWN_SILENCES = 256
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked question, and how it is to be answered."""
+
+    clips: Sequence[Clip]
+    question: str
+    system: str | None
+    mata: Mata | None
+    cancel: Cancel
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    logprobs: int | None = None
+    reading: Reading | None = None
+
+
+class Activity:
+    """Which threads are computing: closing a model waits for them, but for no one who holds a stream and reads nothing."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._threads: dict[int, int] = {}
+        self._then: Callable[[], None] | None = None
+
+    def enter(self) -> None:
+        own = threading.get_ident()
+        with self._changed:
+            self._threads[own] = self._threads.get(own, 0) + 1
+
+    def leave(self) -> None:
+        own = threading.get_ident()
+        with self._changed:
+            self._threads[own] -= 1
+            if not self._threads[own]:
+                del self._threads[own]
+            then = self._then if not self._threads else None
+            self._changed.notify_all()
+        if then is not None:
+            then()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def when_idle(self, then: Callable[[], None]) -> None:
+        """Call then once nobody computes: now, after waiting, or at the end of what this thread itself is computing."""
+        own = threading.get_ident()
+        with self._changed:
+            while self._threads and own not in self._threads:
+                self._changed.wait()
+            if self._threads:
+                self._then = then
+                return
+        then()
+
+
+class Loaded:
+    """What a loaded model gives to every question.
+
+    load_s: seconds that loading took.  find_damage() says what is wrong with the model's file, if anything is; it is
+    asked when the model gives NaN.
+    """
+
+    def __init__(self, engine: Engine, load_s: float, find_damage: Callable[[], str | None]) -> None:
+        self.engine, self.load_s, self.find_damage = engine, load_s, find_damage
+        self.encoder = AudioEncoder(engine)
+        self.pool = CachePool(engine, self.encoder)
+        self.computing = Activity()
+        self.silences: OrderedDict[object, list[float]] = OrderedDict()
+        """Scores of options after silence, by everything that they depend on."""
+
+
+class Turn:
+    """Answers questions in one conversation, one at a time."""
+
+    def __init__(self, loaded: Loaded, conversation: Conversation) -> None:
+        self._loaded, self._conversation = loaded, conversation
+        self._engine = loaded.engine
+
+    def answer(self, request: Request, sampler: Sampler) -> Iterator[Piece]:
+        """The answer in pieces; the last carries the record.  The turn is kept once it has text."""
+        computing = self._loaded.computing
+        computing.enter()
+        try:
+            started = time.perf_counter()
+            messages = self._messages(request)
+            with self._reader(request) as reader:
+                try:
+                    prefill = self._prefill(request, messages, reader, request.max_tokens)
+                except CancelledError:
+                    yield from self._outside(Piece("", self.nothing(request)))
+                    return
+                generation = self._generation(request, self._conversation.session, sampler, reader)
+                self._conversation.image.generations = [generation.core]
+                shown = 0
+                try:
+                    for text in generation:
+                        logprobs = tuple((generation.logprobs or [])[shown:])
+                        shown += len(logprobs)
+                        yield from self._outside(Piece(text, logprobs=logprobs))
+                finally:
+                    self._record(messages, generation)
+                result = self._result(request, generation, prefill, started, request.mata, reader)
+                rest = tuple((generation.logprobs or [])[shown:])
+                yield from self._outside(Piece("", result, logprobs=rest))
+        finally:
+            self._conversation.release()
+            computing.leave()
+
+    def compare(self, request: Request) -> tuple[Answer, Answer]:
+        """(with MATA, without) from one prefill, both generated at once; the conversation goes on with the first."""
+        with self._loaded.computing():
+            try:
+                return self._compare(request)
+            finally:
+                self._conversation.release()
+
+    def choose(self, request: Request, options: Sequence[str], form: scoring.ChoiceForm) -> Choice:
+        """Score options as answers to request, which is not added to the conversation."""
+        with self._loaded.computing():
+            try:
+                return self._choose(request, options, form)
+            finally:
+                self._conversation.release()
+
+    def nothing(self, request: Request) -> Answer:
+        """The answer that was cancelled before it began."""
+        timings = Timings(self._loaded.load_s, 0.0, 0.0, 0.0, 0.0)
+        boost = boost_of(self._engine, request.mata)
+        return Answer(
+            "",
+            "cancelled",
+            [],
+            Usage(0, 0, 0),
+            timings,
+            None if boost is None else boost.mata,
+            () if boost is None else boost.layers,
+        )
+
+    # -------------------------------------------------------------------------------------------
+
+    def _outside(self, piece: Piece) -> Iterator[Piece]:
+        """Hand a piece out: nothing is computed here until the next one is asked for, in whichever thread."""
+        self._loaded.computing.leave()
+        try:
+            yield piece
+        finally:
+            self._loaded.computing.enter()
+
+    def _compare(self, request: Request) -> tuple[Answer, Answer]:
+        started = time.perf_counter()
+        messages = self._messages(request)
+        conversation = self._conversation
+        with self._reader(request) as reader:
+            prefill = self._prefill(request, messages, reader, 2 * request.max_tokens)
+            session = conversation.session
+            with session.fork(mata=None) as twin:
+                twin_reader = None if reader is None else reader.twin(twin)
+                runs = [
+                    self._generation(request, one, request.sampling.sampler(self._engine), reading)
+                    for one, reading in ((session, reader), (twin, twin_reader))
+                ]
+                conversation.image.generations = [run.core for run in runs]
+                try:
+                    for run in runs:
+                        for _ in run:
+                            pass
+                finally:
+                    for run in runs:
+                        run.settle()
+                    self._record(messages, runs[0])
+                boosted = self._result(request, runs[0], prefill, started, request.mata, reader)
+                return boosted, self._result(request, runs[1], prefill, started, None, twin_reader)
+
+    def _choose(self, request: Request, options: Sequence[str], form: scoring.ChoiceForm) -> Choice:
+        texts = scoring.check_options(options)
+        started = time.perf_counter()
+        request = replace(request, question=form.question(request.question, texts))
+        answers = form.answers(texts)
+        messages = self._messages(request)
+        prompts = self._conversation.prompts
+        frame = prompts.answer_frame(messages)
+        rows = scoring.option_tokens(self._engine, frame, answers)
+        end = scoring.end_token(self._engine, frame)
+        room = min(scoring.MAX_BATCH, sum(map(len, rows)))
+        readers: list[Reader] = []
+        with self._reader(request) as reader:
+            prefill = self._prefill(request, messages, reader, room)
+            first_token_s = time.perf_counter() - started
+            session = self._conversation.session
+
+            def observe(fork: Session) -> None:
+                assert reader is not None
+                twin = reader.twin(session, reader.acts_on)
+                twin.take_last(session)
+                twin.take_all(fork)
+                readers.append(twin)
+
+            watch = None if reader is None else observe
+            logprobs = scoring.score_options(self._engine, session, rows, end, watch, cancel=request.cancel)
+            clips = session.clips
+        silence = None
+        if form.contrast:
+            self._conversation.release()
+            silence = self._after_silence(request, messages, rows, end, room)
+        scores = scoring.contrasted(logprobs, silence)
+        counts = [len(row) + (end is not None) for row in rows]
+        index = int(np.argmax(scores))
+        boost = boost_of(self._engine, request.mata)
+        return Choice(
+            text=texts[index],
+            index=index,
+            options=texts,
+            scores=scores,
+            logprobs=logprobs,
+            silence_logprobs=silence,
+            tokens=counts,
+            audio=clips,
+            usage=_usage(prefill, sum(counts)),
+            timings=Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, first_token_s, 0.0),
+            mata=None if boost is None else boost.mata,
+            layers=() if boost is None else boost.layers,
+            attention=None
+            if reader is None
+            else [one.report(self._texts(row)) for one, row in zip(readers, rows, strict=True)],
+        )
+
+    def _after_silence(
+        self, request: Request, messages: Sequence[Message], rows: list[list[int]], end: int | None, room: int
+    ) -> list[float]:
+        """The options' log-likelihoods where every clip of the conversation is replaced by near silence as long."""
+        loaded = self._loaded
+        rate = self._engine.sample_rate
+        quiet = [
+            replace(message, clips=tuple(silence(loaded.encoder.audible_seconds(clip), rate) for clip in message.clips))
+            for message in messages
+        ]
+        other = Conversation(self._engine, loaded.encoder, loaded.pool, self._conversation.prompts.fresh())
+        known = (tuple(other.plan(quiet).keys), tuple(map(tuple, rows)), end, request.mata)
+        found = loaded.silences.get(known)
+        if found is None:
+            try:
+                other.prefill(quiet, request.mata, answer=room, cancel=request.cancel)
+                found = scoring.score_options(self._engine, other.session, rows, end, cancel=request.cancel)
+            finally:
+                other.release()
+            loaded.silences[known] = found
+            while len(loaded.silences) > MAX_KNOWN_SILENCES:
+                loaded.silences.popitem(last=False)
+        return found
+
+    def _messages(self, request: Request) -> list[Message]:
+        return self._conversation.proposed(request.question, request.clips, request.system)
+
+    @contextmanager
+    def _reader(self, request: Request) -> Iterator[Reader | None]:
+        """A reader of this turn's attention if it is asked for; nothing is read afterwards."""
+        if request.reading is None:
+            yield None
+            return
+        boost = boost_of(self._engine, request.mata)
+        reader = Reader(self._engine, request.reading, () if boost is None else boost.layers)
+        try:
+            yield reader
+        finally:
+            if not self._engine.closed:
+                reader.stop()
+
+    def _texts(self, tokens: Sequence[int]) -> list[str]:
+        return [self._engine.token_bytes(token, special=True).decode("utf-8", "replace") for token in tokens]
+
+    def _prefill(self, request: Request, messages: list[Message], reader: Reader | None, answer: int) -> Prefill:
+        """Logits for the first token, under the request's setting."""
+        if request.cancel.cancelled:
+            raise CancelledError("cancelled")
+        boost = boost_of(self._engine, request.mata)
+        if boost is not None:
+            encoder = self._loaded.encoder
+            heard = [encoder.audible_seconds(clip) for message in messages for clip in message.clips]
+            boost.mata.check_focus(heard)
+        prefill = self._conversation.prefill(
+            messages,
+            request.mata,
+            answer=answer,
+            cancel=request.cancel,
+            before_last=None if reader is None else reader.start,
+        )
+        if np.isnan(self._conversation.session.logits()).any():
+            self._conversation.drop_cache()
+            fault = "the model computed NaN: its file or the GPU backend is at fault; try n_gpu_layers=0"
+            raise ModelError(self._loaded.find_damage() or fault)
+        return prefill
+
+    def _generation(self, request: Request, session: Session, sampler: Sampler, reader: Reader | None) -> Generation:
+        return Generation(
+            self._engine,
+            session,
+            sampler,
+            max_tokens=request.max_tokens,
+            stop=request.stop,
+            logprobs=request.logprobs,
+            cancel=request.cancel,
+            attention=reader is not None,
+            on_token=None if reader is None else reader.take,
+        )
+
+    def _record(self, messages: list[Message], generation: Generation) -> None:
+        """Keep the turn in the conversation, unless it was stopped before it said anything."""
+        generation.settle()
+        if not self._engine.closed:
+            self._conversation.record(generation)
+        if generation.text or generation.finish_reason != "cancelled":
+            self._conversation.messages = [*messages, Message("assistant", generation.text)]
+
+    def _result(
+        self,
+        request: Request,
+        generation: Generation,
+        prefill: Prefill,
+        started: float,
+        mata: Mata | None,
+        reader: Reader | None,
+    ) -> Answer:
+        first = generation.first_token_at or time.perf_counter()
+        boost = boost_of(self._engine, mata)
+        logprobs: list[TokenLogprob] | None = generation.logprobs
+        return Answer(
+            text=generation.text,
+            finish_reason=generation.finish_reason,
+            audio=generation.clips,
+            usage=_usage(prefill, len(generation.tokens)),
+            timings=Timings(
+                load_s=self._loaded.load_s,
+                encode_s=prefill.encode_s,
+                prefill_s=prefill.prefill_s,
+                first_token_s=first - started,
+                decode_tokens_per_s=generation.tokens_per_second,
+            ),
+            mata=None if boost is None else boost.mata,
+            layers=() if boost is None else boost.layers,
+            confidence=generation.confidence,
+            attention=None if reader is None else reader.report(self._texts(generation.tokens)),
+            logprobs=logprobs,
+        )
+
+
+def silence(seconds: float, sample_rate: int) -> Audio:
+    """A clip of near silence, the same one for the same length."""
+    noise = np.random.default_rng(0).standard_normal(max(1, round(seconds * sample_rate)), dtype=np.float32)
+    return Audio((noise * np.float32(SILENCE_LEVEL), sample_rate), name="silence")
+
+
+def check_open(engine: Engine, what: str) -> None:
+    """Raises MataError once the model is closed."""
+    if engine.closed:
+        raise MataError(f"this {what} is closed")
+
+
+def _usage(prefill: Prefill, completion_tokens: int) -> Usage:
+    return Usage(prefill.prompt_tokens, prefill.audio_tokens, completion_tokens, prefill.cached_tokens)
