@@ -1,7 +1,7 @@
 """The pinned llama.cpp, unpatched, built beside the extension: what "off is stock" and all comparisons are held to.
 
     python -m benchmarks.stock            # libllama, libggml*, libmtmd as shared libraries
-    python -m benchmarks.stock --tools    # also llama-mtmd-cli and llama-bench
+    python -m benchmarks.stock --tools    # also llama-mtmd-cli, llama-bench and llama-batched-bench
 
 prints the folder they are in.  The first run compiles for some minutes; later ones find it done.
 program() compiles a C++ file of ours against these libraries.
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "stock"
 OPTIONS = ROOT / "cmake" / "llama-options.cmake"
 LIBRARIES = ("llama", "mtmd")
-TOOLS = ("llama-mtmd-cli", "llama-bench")
+TOOLS = ("llama-mtmd-cli", "llama-bench", "llama-batched-bench")
 
 
 class StockError(Exception):

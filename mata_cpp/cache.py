@@ -135,6 +135,7 @@ class CachePool:
         self._taken: dict[int, CacheImage] = {}  # by questions that wait or run
         self._queue: deque[object] = deque()
         self._can_cut = True
+        self._spared: CacheImage | None = None
 
     def new_session(self, mata: Mata | None = None) -> Session:
         """A plain session, for which an idle image goes where all sequences are in use.  Raises ContextFullError."""
@@ -266,8 +267,7 @@ class CachePool:
         """The image cut to its first keep keys, or a new one that shares more; no image if it has to wait for one."""
         source, length = self._best(keys)
         if source is not None and length > keep and source is not image:
-            if id(source) in self._idle:
-                self._idle.move_to_end(id(source))
+            self._spared = source  # or it might go to make room for its own fork
             try:
                 twin = source.fork(length)
             except ValueError:
@@ -279,6 +279,8 @@ class CachePool:
                     self.drop(image)
                 self._taken[id(twin)] = twin
                 return twin, length
+            finally:
+                self._spared = None
         if image is not None and keep < len(image.keys):
             try:
                 image.cut(keep)
@@ -327,13 +329,14 @@ class CachePool:
     def _evict(self) -> bool:
         """Give up the oldest idle image, or one whose question has ended and waits for its reader."""
         with self._changed:
-            while self._idle:
-                _, oldest = self._idle.popitem(last=False)
-                if not oldest.lost:
-                    oldest.session.close()
-                    return True
+            for key, image in list(self._idle.items()):
+                if image is not self._spared:
+                    del self._idle[key]
+                    if not image.lost:
+                        image.session.close()
+                        return True
             for image in self._taken.values():
-                if image.finished and not image.lost:
+                if image.finished and not image.lost and image is not self._spared:
                     image.session.close()
                     return True
         return False

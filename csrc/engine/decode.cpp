@@ -30,7 +30,7 @@ void Engine::check_usable() {
         throw Error(ErrorKind::Engine, "the engine is closed");
     }
     if (broken_) {
-        throw Error(ErrorKind::Engine, "the engine met an internal error: load the model again");
+        throw Error(ErrorKind::Engine, "the engine met an internal error (" + broken_why_ + "): load the model again");
     }
     free_retired();
 }
@@ -147,8 +147,9 @@ void Engine::run_batch(const llama_batch & batch) {
     try {
         Guard guard;
         status = llama_decode(ctx_.get(), batch);
-    } catch (const Aborted &) {
-        broken_ = true;
+    } catch (const Aborted & e) {
+        broken_     = true;
+        broken_why_ = e.what();
         throw;
     } catch (const std::bad_alloc &) {
         throw Error(ErrorKind::Engine, "out of memory: take a smaller n_ctx or n_batch, or feed fewer rows with logits at once");

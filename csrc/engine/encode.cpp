@@ -155,8 +155,9 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, con
             if (mtmd_encode_chunk(mtmd_.get(), chunk) == 0) {
                 out = mtmd_get_output_embd(mtmd_.get());
             }
-        } catch (const Aborted &) {
-            broken_ = true;
+        } catch (const Aborted & e) {
+            broken_     = true;
+            broken_why_ = e.what();
             throw;
         }
         if (encoder_run_.stopped) {

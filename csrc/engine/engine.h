@@ -192,6 +192,7 @@ private:
     std::vector<CancelPtr>                active_;      // see Active in session.h
     bool                                  in_loop_ = false; // not on a thread of the interpreter
     bool                                  broken_ = false;
+    std::string                           broken_why_;
     int64_t                               pid_ = 0;     // threads do not survive fork()
     std::function<bool()>                 interrupted_;
     std::chrono::steady_clock::time_point last_check_;

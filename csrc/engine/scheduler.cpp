@@ -113,7 +113,9 @@ bool Scheduler::step(Engine & engine, Running & running) {
         settle(running);
     } catch (...) { // the engine is closed or broken
         for (const auto & g : running) {
-            if (!g->finished()) {
+            if (!g->finished() && (engine.closed_ || g->cancelled())) {
+                end(*g, FinishReason::Cancelled);
+            } else if (!g->finished()) {
                 end(*g, FinishReason::Error, std::current_exception());
             }
         }

@@ -152,7 +152,7 @@ void Session::clear_mata() {
 std::shared_ptr<Session> Session::fork(int32_t n_past) {
     auto held = engine_->lock();
     check_open();
-    const bool whole = n_past < 0 || n_past == n_past_;
+    const bool whole = n_past < 0 || (n_past == n_past_ && !generating_);
     if (n_past > n_past_) {
         throw Error(ErrorKind::Argument, "cannot share " + std::to_string(n_past) + " positions: there are " + std::to_string(n_past_));
     }

@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 // Names and records a node, so that a test can hold its operator to the tables of the backends.
 static ggml_tensor * node(const llm_graph_context & g, ggml_tensor * t, const char * name, int il) {
@@ -346,10 +347,17 @@ void mata_weights(const llm_graph_context & g, ggml_tensor * kq, int il) {
     keep(g, llm_graph_input_mata::of(g), node(g, ggml_cont(g.ctx0, rows), "mata_weights_after", il), true, false, il);
 }
 
-bool mata_graph_ok(const mata_plan_ptr & plan) {
-    if (!plan) {
+bool mata_before_alloc(mata_state * state, const mata_plan_ptr & plan, ggml_backend_sched_t sched, ggml_cgraph * graph) {
+    if (!state) {
         return true;
     }
-    plan->state->n_builds++;
-    return plan->state->error.empty();
+    if (plan) {
+        state->n_builds++;
+        if (!state->error.empty()) {
+            return false;
+        }
+    }
+    const mata_plan_ptr last = std::exchange(state->allocated, plan);
+    const bool same = last && plan ? last->same_topology(*plan) : last == plan;
+    return same || ggml_backend_sched_reserve(sched, graph);
 }

@@ -15,6 +15,7 @@
 
 class llama_kv_cache;
 struct llama_context;
+struct mata_plan;
 
 // The largest number of a mask for flash attention.
 constexpr float MATA_F16_MAX = 65504.0f;
@@ -59,6 +60,9 @@ struct mata_state {
 
     std::map<llama_seq_id, mata_setting> settings;
     std::map<llama_seq_id, mata_readout> readouts;
+
+    // of the graph that was given memory last
+    std::shared_ptr<const mata_plan> allocated;
 
     // written while a graph is planned and built
     mutable std::string           error;
