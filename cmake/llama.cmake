@@ -40,6 +40,10 @@ if(NOT MSVC)
     add_compile_options($<$<COMPILE_LANGUAGE:C>:-fexceptions>)
 endif()
 
+if(MATA_SANITIZE STREQUAL "thread")
+    set(GGML_SANITIZE_THREAD ON CACHE BOOL "" FORCE) # its barriers have to be known too
+endif()
+
 # EXCLUDE_FROM_ALL keeps its headers and CMake files out of the wheel.
 add_subdirectory(${MATA_LLAMA_TREE} ${CMAKE_BINARY_DIR}/llama-build EXCLUDE_FROM_ALL)
 
@@ -56,11 +60,16 @@ endforeach()
 set_source_files_properties(${sources} ${mtmd_sources} TARGET_DIRECTORY llama mtmd
     PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 
+# MATA_SANITIZE=ON or "address": addresses and undefined behaviour; "thread": data races.
 function(mata_sanitize)
     if(MATA_SANITIZE)
+        set(kinds address,undefined)
+        if(MATA_SANITIZE STREQUAL "thread")
+            set(kinds thread)
+        endif()
         foreach(target ${ARGN})
-            target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer -g)
-            target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+            target_compile_options(${target} PRIVATE -fsanitize=${kinds} -fno-omit-frame-pointer -g)
+            target_link_options(${target} PUBLIC -fsanitize=${kinds})
         endforeach()
     endif()
 endfunction()

@@ -70,7 +70,7 @@ void Generation::sample(const float * row, std::shared_ptr<const AttentionSums> 
     const Engine & engine = *session_->engine();
     Token token;
     token.id = sampler_->sample(row);
-    if (engine.is_eog(token.id)) {
+    if (!params_.ignore_end && engine.is_eog(token.id)) {
         finish(FinishReason::Stop);
         return;
     }

@@ -25,6 +25,7 @@ struct GenerationParams {
     std::vector<std::string> stop;  // the answer ends with the first of these texts
     int32_t logprobs     = -1;      // alternatives given with each token; negative: no log-probabilities but the first token's
     int32_t repeat_limit = 32;      // see Repetition; 0: repeat for ever
+    bool    ignore_end   = false;   // go on after an end of turn, for measurements
     bool    attention    = false;   // keep the session's sums of attention of each token's row
 };
 
