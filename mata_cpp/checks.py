@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
 from typing import Any
 
 INT32 = (1 << 31) - 1
@@ -52,22 +51,3 @@ def seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < 1 << 32:
         raise ValueError(f"seed must be a whole number of 32 bits, not {short_repr(value)}")
     return int(value)
-
-
-def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of _core.Sampler, whose own checks are those of the ranges.  TypeError for an unknown one."""
-    checked: dict[str, Any] = {}
-    for name, value in options.items():
-        if name == "grammar":
-            checked[name] = text(value, name)
-        elif name == "seed":
-            checked[name] = seed(value)
-        elif name == "top_k":
-            checked[name] = integer(value, name, -INT32)
-        elif name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
-            checked[name] = number(value, name)
-            if abs(checked[name]) > 3e38:  # float32
-                raise ValueError(f"{name} is too large: {short_repr(value)}")
-        else:
-            raise TypeError(f"there is no option {name!r}")
-    return checked
