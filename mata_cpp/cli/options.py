@@ -201,7 +201,7 @@ def choices(text: str | None) -> list[str] | None:
     """ "cat|dog" -> ["cat", "dog"].  Raises UsageError."""
     if text is None:
         return None
-    from ..scoring import check_options
+    from ..decoding.scoring import check_options
 
     try:
         return check_options([option.strip() for option in as_utf8(text).split("|")])

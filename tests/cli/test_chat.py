@@ -18,6 +18,7 @@ from mata_cpp.cli.output import side_by_side
 
 FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
 QUESTION = "What sound is this?"
+LOUD = "loud rain on a tin roof and thunder"
 TESTS = Path(__file__).parent.parent
 
 
@@ -130,7 +131,7 @@ def test_json(run, clip, fake_model):
     status, out, err = run("--json", clip, QUESTION)
     record = json.loads(out)
     assert (status, err) == (0, FACTS)
-    assert list(record) == ["answer", "model", "audio", "mata", "usage", "timings", "finish_reason"]
+    assert list(record) == ["answer", "model", "confidence", "audio", "mata", "usage", "timings", "finish_reason"]
     assert record["answer"] == "rain" and record["finish_reason"] == "stop"
     assert record["model"]["path"] == str(fake_model) and record["audio"][0]["tokens"] == 5
     assert record["mata"]["layers"] == list(range(10, 21))
@@ -147,13 +148,13 @@ def test_choices(run, clip):
 
 
 def test_compare(run, clip):
-    status, out, err = run("--compare", clip, QUESTION, script=lambda p, mata: "loud rain " * 5 if mata else "a dog")
+    status, out, err = run("--compare", clip, QUESTION, script=lambda p, mata: LOUD if mata else "a dog")
     assert (status, err) == (0, FACTS)
     assert out == textwrap.dedent("""\
         with MATA (alpha 0.1)        | without
         ---------------------------- | ----------------------------
-        loud rain loud rain loud     | a dog
-        rain loud rain loud rain     |
+        loud rain on a tin roof and  | a dog
+        thunder                      |
         """)
     record = json.loads(run("--compare", "--json", clip, QUESTION)[1])
     assert record["answer"].startswith("loud") and record["without"]["answer"] == "a dog"
@@ -175,7 +176,9 @@ def test_columns():
 def test_endless_repetition_is_a_warning(run, clip):
     status, out, err = run(clip, QUESTION, script=lambda p, m: "@" * 999)
     assert (status, out) == (0, "@" * 32 + "\n")
-    assert err.startswith(FACTS + "warning: stopped: the model repeated '@' 32 times") and err.count("\n") == 2
+    assert (
+        err.startswith(FACTS + "warning: stopped: the model repeated the token '@' 32 times") and err.count("\n") == 2
+    )
 
 
 # Failures --------------------------------------------------------------------------------------

@@ -72,7 +72,19 @@ def test_json(run, clip):
     record = json.loads(out)
     assert (status, err, written(run)) == (0, FACTS, [])
     assert list(record) == [
-        *("question", "answer", "model", "finish_reason", "audio", "mata", "usage", "timings", "attention", "without"),
+        *(
+            "question",
+            "answer",
+            "model",
+            "finish_reason",
+            "confidence",
+            "audio",
+            "mata",
+            "usage",
+            "timings",
+            "attention",
+            "without",
+        ),
     ]
     attention = record["attention"]
     assert attention["tokens"] == list("rain") and len(attention["clips"][0]["after"]) == 4
@@ -199,7 +211,7 @@ def test_failures(run, plot, clip, tmp_path):
         "error: attention cannot be read here: the attention report needs one KV cache for all sequences (kv_unified)\n"
     )
     status, _, err = run(clip, QUESTION, "--average", "0", mata_refusal="", attention_layers=list(range(1, 30)))
-    assert (status, err.splitlines()[-1]) == (2, "error: layer 0 of this model has no attention to read")
+    assert (status, err.splitlines()[-1]) == (2, "error: layer 0 of this model has no attention")
 
 
 def test_without_matplotlib(run, clip, monkeypatch):

@@ -198,7 +198,7 @@ def test_the_prompt_is_the_one_of_training(fresh, hum):
     session.feed([before, hum, after])
     assert session.audio_spans == [answer.audio[0].span]
     assert session.n_past == answer.usage.prompt_tokens
-    told = fresh._talk.conversation.session
+    told = fresh._conversation.session
     told.truncate(session.n_past)
     first = fresh.engine.tokenize(answer.text, parse_special=False)[0]
     assert int(np.argmax(session.logits())) == first
@@ -235,7 +235,7 @@ def test_a_follow_up_equals_the_conversation_fed_at_once(chat, fresh, hum):
     fresh.mata = None
     first = fresh.ask(hum, QUESTION, max_tokens=8)
     fresh.ask("And what else?", max_tokens=1)
-    kept = fresh._talk.conversation.session
+    kept = fresh._conversation.session
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     with chat.session() as session:
         session.feed(
@@ -266,13 +266,13 @@ def test_fork_is_a_fresh_session_under_its_own_setting(chat, hum):
 
 def test_choose_is_the_likelihood_by_steps(fresh, hum):
     """One batch over forks gives what feeding each option by itself gives."""
-    from mata_cpp.scoring import log_softmax
+    from mata_cpp.decoding.scoring import log_softmax
 
     choice = fresh.choose(hum, QUESTION, ["dog barking", "rain", "sea waves"])
     end = fresh.engine.tokenize("<|im_end|>")
     for option, logprob in zip(choice.options, choice.logprobs, strict=True):
         total = 0.0
-        with fresh._talk.conversation.session.fork() as fork:
+        with fresh._conversation.session.fork() as fork:
             fork.truncate(fork.n_past - 1)
             fork.feed("\n")
             for token in fresh.engine.tokenize(option, parse_special=False) + end:
@@ -318,7 +318,7 @@ def test_the_system_and_the_question_are_told_apart(fresh, hum):
     from mata_cpp.readout.reader import PromptRegions
 
     seen = []
-    conversation = fresh._talk.conversation
+    conversation = fresh._conversation
     parts = conversation._parts
     conversation._parts = lambda plan, run: seen.append(parts(plan, run)) or seen[-1]
     try:
@@ -376,10 +376,10 @@ def test_two_threads(fresh, hum):
 
 def test_context_full(fresh, hum):
     fresh.ask(hum, QUESTION, max_tokens=4)
-    before = fresh._talk.conversation.session.n_past
+    before = fresh._conversation.session.n_past
     with pytest.raises(ContextFullError, match="n_ctx is 4096"):
         fresh.ask("word " * 5000)
-    assert fresh._talk.conversation.session.n_past == before
+    assert fresh._conversation.session.n_past == before
     assert fresh.ask(QUESTION, max_tokens=4).usage.completion_tokens > 0
 
 
