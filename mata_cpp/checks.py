@@ -17,7 +17,7 @@ def short_repr(value: Any) -> str:
 
 def integer(value: Any, name: str, low: int, high: int = INT32) -> int:
     """value, of Python or NumPy, as an int from low to high."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
         limits = f"of at least {low}" if high == INT32 else f"from {low} to {high}"
         raise ValueError(f"{name} must be a whole number {limits}, not {short_repr(value)}")
     return int(value)
@@ -48,6 +48,6 @@ def text(value: Any, name: str) -> str:
 
 
 def seed(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < 1 << 32:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < 1 << 32:
         raise ValueError(f"seed must be a whole number of 32 bits, not {short_repr(value)}")
     return int(value)

@@ -20,7 +20,7 @@ from .files import download, resolve
 from .files.catalogue import DEFAULT_MODEL
 from .files.load import EngineOptions, Lora, engine_arguments, open_engine
 from .mata import Mata, boost_of
-from .options import AskOptions, AudioLike, ChooseOptions
+from .options import AskOptions, AudioLike, Choices, ChooseOptions
 from .prompts.builder import PromptBuilder
 from .records import Answer, Choice, Piece
 from .session import KEEP, Keep, Session
@@ -217,7 +217,7 @@ class AudioModel:
                 for future in running:
                     future.cancel()
 
-    def choose(self, audio: AudioLike, question: str, choices: Sequence[str], **given: Unpack[ChooseOptions]) -> Choice:
+    def choose(self, audio: AudioLike, question: str, choices: Choices, **given: Unpack[ChooseOptions]) -> Choice:
         """The one of several answers that the sound speaks for most: see Choice for how they are scored.
 
         Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
