@@ -18,6 +18,7 @@ import click
 import numpy as np
 
 from mata_cpp import Mata, _core
+from mata_cpp.mata import boost_of
 
 N_TEXT = 60
 N_STEPS = 32
@@ -43,7 +44,9 @@ class Bench:
         """Median seconds of a step."""
         session = self.parent.fork()
         n_layer = self.engine.n_layer
-        session.set_mata("scale", Mata().alphas(n_layer), [(*self.span, 1.0)])
+        boost = boost_of(self.engine, Mata())
+        assert boost is not None
+        session.set_mata(boost.mata.mode, boost.alphas, [(*self.span, 1.0)])
         take = None
         if kind == "rows":
             session.set_attention_readout(self.engine.attention_layers)

@@ -49,7 +49,13 @@ def main(folder: Path, fold: str, limit: int) -> None:
                 answer = chat.ask(folder / row["file"], "What sound is this?", max_tokens=8)
                 right[key] += answer.text.strip() == name
                 chat.reset()
-                choice = chat.choose(folder / row["file"], "What sound is this?", list(NAMES.values()))
+                choice = chat.choose(
+                    folder / row["file"],
+                    "What sound is this?",
+                    list(NAMES.values()),
+                    contrast=False,
+                    listed=False,
+                )
                 chosen[key] += choice.text == name
     for key in right:
         click.echo(f"MATA {key:3}  open {right[key]}/{len(rows)}  ten options by likelihood {chosen[key]}/{len(rows)}")

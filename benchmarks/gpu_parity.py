@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mata_cpp import Mata, _core
+from mata_cpp.mata import boost_of
 
 N_STEPS = 8
 ALPHA = 0.5
@@ -32,8 +33,9 @@ def logits(engine: Any, mata: Mata | None, n_audio: int) -> NDArray[np.float32]:
     session = engine.session()
     session.feed_tokens(tokens[:20])
     span = session.feed_embeddings(audio)
-    if mata is not None:
-        session.set_mata(mata.mode, mata.alphas(engine.n_layer), [(*span, 1.0)])
+    boost = boost_of(engine, mata)
+    if boost is not None:
+        session.set_mata(boost.mata.mode, boost.alphas, [(*span, 1.0)])
     rows = []
     session.feed_tokens(tokens[20:40])
     rows.append(session.logits())

@@ -41,6 +41,8 @@ def decode_rate(chat: Any, depth: int, steps: int, mata: bool) -> float:
     """
     import numpy as np
 
+    from mata_cpp.mata import boost_of
+
     engine = chat.engine
     rng = np.random.default_rng(0)
     session = engine.session()
@@ -48,7 +50,7 @@ def decode_rate(chat: Any, depth: int, steps: int, mata: bool) -> float:
         head = max(1, depth - 16)
         if mata:
             span = session.feed_embeddings(rng.normal(0, 0.05, (head, engine.n_embd)).astype(np.float32))
-            session.set_mata(chat.mata.mode, chat.mata.alphas(engine.n_layer), [(*span, 1.0)])
+            session.set_mata(chat.mata.mode, boost_of(engine, chat.mata).alphas, [(*span, 1.0)])
         else:
             session.feed_tokens(rng.integers(0, engine.n_vocab, head).tolist())
         session.feed_tokens(rng.integers(0, engine.n_vocab, 16).tolist())

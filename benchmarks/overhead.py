@@ -19,6 +19,7 @@ import click
 import numpy as np
 
 from mata_cpp import Mata, _core
+from mata_cpp.mata import boost_of
 
 N_STEPS = 24
 
@@ -35,9 +36,12 @@ class Bench:
         self.steps = tokens[n_text:]
         self.audio = rng.normal(0, 0.05, size=(n_audio, self.engine.n_embd)).astype(np.float32)
         self.mata = mata
+        boost = boost_of(self.engine, mata)
+        assert boost is not None
+        self.boost = boost
 
     def turn_on(self, session: Any, span: tuple[int, int]) -> None:
-        session.set_mata(self.mata.mode, self.mata.alphas(self.engine.n_layer), [(*span, 1.0)])
+        session.set_mata(self.mata.mode, self.boost.alphas, [(*span, 1.0)])
 
     def prefill(self, on: bool) -> tuple[float, Any, tuple[int, int]]:
         """Seconds for the whole prompt; the session; where the audio lies."""
@@ -99,7 +103,7 @@ def measure(model: Path, flash_attn: str, n_prompt: int, n_audio: int, mata: Mat
         "n_prompt": n_prompt,
         "n_audio": n_audio,
         "mode": mata.mode,
-        "layers": sum(a != 0 for a in mata.alphas(bench.engine.n_layer)),
+        "layers": len(bench.boost.layers),
         "n_layer": bench.engine.n_layer,
         "n_threads": bench.engine.n_threads,
         "prefill": alternate(prefill, rounds),

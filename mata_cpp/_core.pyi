@@ -1,9 +1,10 @@
 """Types of the compiled extension: the C++ engine on a patched llama.cpp.
 
-Everything here is low level; users take :class:`mata_cpp.AudioChat`.  The GIL is released while the
-engine computes.  An engine may be shared by threads: calls are serialised by its lock.
+Everything here is low level; users take :class:`mata_cpp.AudioModel`.  The GIL is released while the
+engine computes.  An engine may be shared by threads: its lock is fair, and long work lets others pass on its way.
 """
 
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 LLAMA_VERSION: str
 """The pinned llama-cpp-python version whose vendored llama.cpp is inside, e.g. "0.3.36"."""
+
+SAMPLING_DEFAULTS: dict[str, Any]
+"""The defaults of Sampler, by name, as float32 has them."""
 
 def system_info() -> str:
     """llama.cpp's line of CPU and backend features."""
@@ -36,6 +40,22 @@ def probe_gguf(path: str) -> dict[str, Any]:
     or damaged file, naming it.
     """
 
+def json_schema_to_grammar(schema: str) -> str:
+    """A JSON schema as a grammar (GBNF) for Sampler.  Raises ValueError for one that cannot be used."""
+
+def log_probability(logits: NDArray[np.float32], token: int, n_top: int = 0) -> tuple[float, list[tuple[int, float]]]:
+    """(natural logarithm of token's probability, the n_top likeliest (token, logarithm), best first)."""
+
+class Cancel:
+    """One flag for one request: given to what computes for it, which then raises CancelledError soon after cancel()."""
+
+    def __init__(self) -> None: ...
+    def cancel(self) -> None:
+        """From any thread, and from signal handlers."""
+
+    @property
+    def cancelled(self) -> bool: ...
+
 class AudioEmbedding:
     """One clip as the language model gets it: what Engine.encode_audio returns."""
 
@@ -43,6 +63,8 @@ class AudioEmbedding:
     def embeddings(self) -> NDArray[np.float32]: ...  # [n_tokens, n_embd], read-only copy
     @property
     def n_tokens(self) -> int: ...
+    @property
+    def n_embd(self) -> int: ...
     @property
     def n_windows(self) -> int: ...  # encoder windows (usually of 30 s) the clip was cut into
     @property
@@ -70,13 +92,14 @@ class Engine:
         cache_type_k: str = "f16",
         cache_type_v: str = "f16",
         n_seq_max: int = 32,
-        check_signals: bool = True,
         progress: Callable[[float], None] | None = None,
+        cancel: Cancel | None = None,
     ) -> None:
         """Load.  flash_attn: "auto" | "on" | "off"; cache types: "f32" "f16" "bf16" "q8_0" "q4_0" "q4_1" "q5_0" "q5_1" "iq4_nl".
 
         n_ctx 0: the model's training length.  n_threads 0: physical cores.  n_gpu_layers -1: all.
-        Raises ModelError (a file is missing, broken, or the two do not fit), ValueError (bad option).
+        progress: gets 0..1 while the model loads.  cancel: stops loading.
+        Raises ModelError (a file is missing, broken, or the two do not fit), CancelledError, ValueError (bad option).
         """
 
     n_ctx: int  # properties, read-only
@@ -106,13 +129,15 @@ class Engine:
     mata_refusal: str  # "" or why MATA cannot work with this model and context
     attention_layers: list[int]  # layers whose attention can be read: all but those of another kind in hybrid models
     def metadata(self) -> dict[str, str]: ...
-    def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]: ...
+    def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True, cancel: Cancel | None = None) -> list[int]:
+        """cancel: stops waiting for a huge text.  Raises CancelledError."""
+
     def token_bytes(self, token: int, *, special: bool = False) -> bytes: ...
     def is_eog(self, token: int) -> bool: ...
-    def encode_audio(self, samples: NDArray[np.float32], *, session: Session | None = None) -> AudioEmbedding:
+    def encode_audio(self, samples: NDArray[np.float32], *, cancel: Cancel | None = None) -> AudioEmbedding:
         """Encode mono float32 samples [n] at sample_rate; what is behind max_samples is not heard.
 
-        session.cancel() stops it.  Raises AudioError (empty, not finite, no tokens), CancelledError.
+        One clip at a time; decoding goes on in between.  Raises AudioError (empty, not finite, no tokens), CancelledError.
         """
 
     def count_audio_tokens(self, samples: NDArray[np.float32]) -> int:
@@ -121,8 +146,11 @@ class Engine:
     def session(self) -> Session:
         """A new empty session.  Raises ContextFullError when n_seq_max are alive."""
 
-    def decode(self, items: Sequence[tuple[Session, Sequence[int], bool]]) -> None:
-        """One batch over several sessions: (session, tokens, all_logits).  Each session's logits are kept as after feed_tokens."""
+    def decode(self, items: Sequence[tuple[Session, Sequence[int], bool]], *, cancel: Cancel | None = None) -> None:
+        """One batch over several sessions: (session, tokens, all_logits).  Each session's logits are kept as after feed_tokens.
+
+        Raises as feed_tokens does; nothing is appended to any of them then.
+        """
 
     def graph_ops(self) -> list[str]:
         """Distinct operators MATA has added to graphs so far, as "NAME src-type[,src-type] -> type"."""
@@ -133,30 +161,36 @@ class Engine:
     def n_graph_builds(self) -> int:
         """How many graphs with MATA in them were built: changing alpha or spans must not build one."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free model and cache.  Waits for a running computation; what is being generated ends with an error."""
+
     @property
     def closed(self) -> bool: ...
     @property
     def n_used(self) -> int: ...  # KV cells in use by all sessions
 
 class Session:
-    """A sequence of positions in the engine's KV cache with its own MATA setting."""
+    """A sequence of positions in the engine's KV cache with its own MATA setting.
+
+    While a Generation runs on it, it is that one's: all calls but fork of a part, logits and close raise MataError.
+    """
 
     @property
     def n_past(self) -> int: ...
-    def feed_tokens(self, tokens: Sequence[int], *, all_logits: bool = False) -> None:
+    def feed_tokens(self, tokens: Sequence[int], *, all_logits: bool = False, cancel: Cancel | None = None) -> None:
         """Append text tokens.  Logits of the last one (or of each) are kept.
 
-        Raises ContextFullError (nothing is appended), CancelledError, ValueError (token out of range).
+        Raises ContextFullError, CancelledError (the cache is as before, and the logits are gone), ValueError (token out of
+        range).
         """
 
-    def feed_audio(self, audio: AudioEmbedding) -> tuple[int, int]:
+    def feed_audio(self, audio: AudioEmbedding, *, cancel: Cancel | None = None) -> tuple[int, int]:
         """Append begin tokens, audio embeddings, end tokens.  Returns [start, end) of the audio tokens alone.  No logits are kept.
 
         MATA is unaffected until set_mata names the span.
         """
 
-    def feed_embeddings(self, embeddings: NDArray[np.float32]) -> tuple[int, int]:
+    def feed_embeddings(self, embeddings: NDArray[np.float32], *, cancel: Cancel | None = None) -> tuple[int, int]:
         """Append rows [n, n_embd] as audio tokens without markers; returns their [start, end)."""
 
     def logits(self) -> NDArray[np.float32]:
@@ -172,19 +206,16 @@ class Session:
         """
 
     def clear_mata(self) -> None: ...
-    def fork(self) -> Session:
-        """A session sharing this one's KV up to n_past, with the same MATA setting and logits."""
+    def fork(self, n_past: int = -1) -> Session:
+        """A session sharing the first n_past positions of this one's KV (negative: all), with the same MATA setting.
+
+        Logits come along when all positions do.  A part can be shared also while a Generation runs on this one.
+        Raises ContextFullError (n_seq_max are alive), ValueError when the memory cannot be cut.
+        """
 
     def truncate(self, n_past: int) -> None:
         """Forget positions from n_past on; logits are dropped.  Raises ValueError when the memory cannot do so."""
 
-    def cancel(self) -> None:
-        """From any thread: the running or next feed, or encode_audio for this session, stops with CancelledError.
-
-        KV is put back as before the feed.
-        """
-
-    def clear_cancel(self) -> None: ...
     def set_attention_readout(self, layers: Sequence[int] | None) -> None:
         """Keep the attention rows of these layers for the tokens that predict; None stops it."""
 
@@ -235,7 +266,69 @@ class Sampler:
     ) -> None:
         """Raises ValueError for a bad number or a grammar (GBNF) that does not parse."""
 
-    def sample(self, session: Session) -> int:
-        """Draw from the session's logits and accept the token."""
+    def sample(self, logits: NDArray[np.float32]) -> int:
+        """Draw from logits [n_vocab] and accept the token.  Raises ValueError, MataError (NaN, or nothing is finite)."""
 
-    def reset(self) -> None: ...
+class Token:
+    """One generated token."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def bytes(self) -> builtins.bytes: ...  # its text, "" for a special token; a character may span tokens
+    @property
+    def logprob(self) -> float: ...  # natural logarithm, before temperature and penalties; NaN unless asked for, or the first
+    @property
+    def top(self) -> list[tuple[int, float]]: ...  # the likeliest, best first
+    @property
+    def at(self) -> float: ...  # seconds since the generation began
+    @property
+    def attention(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None:
+        """The row that predicted it as Session.attention_sums has it, without the first axis; None unless kept."""
+
+class Generation:
+    """An answer being generated by the engine's decode loop, from a session that has logits.
+
+    The loop puts the next token of every generation that runs into one batch.  Tokens come whether they are taken or
+    not; the session is the generation's until that is finished.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        sampler: Sampler,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        logprobs: int = -1,
+        repeat_limit: int = 32,
+        attention: bool = False,
+        cancel: Cancel | None = None,
+    ) -> None:
+        """stop: the answer ends with the first of these texts.  logprobs: alternatives given with each token; -1: no
+        log-probabilities but the first token's.  repeat_limit: so many tokens that only repeat what stands before them
+        end it, 0: never.  attention: keep the session's sums of attention (set_attention_sums) of each token's row.
+        Raises ValueError, MataError.
+        """
+
+    def take(self, timeout_s: float = 1e9) -> list[Token]:
+        """The tokens made since the last call; waits for one.  [] when there are no more, or the time is up.
+
+        An error of the computation is raised once all tokens are taken.  May be called from any thread.
+        """
+
+    def cancel(self) -> None:
+        """End it soon; tokens made so far can still be taken.  The Cancel that it was given is left alone."""
+
+    @property
+    def finished(self) -> bool: ...  # and the session is free again
+    @property
+    def reason(self) -> str: ...  # "" while it runs, "stop", "length", "cancelled", "repetition", "error"
+    @property
+    def n_tokens(self) -> int: ...  # made so far, the end of turn not counted
+    @property
+    def n_fed(self) -> int: ...  # of these, in the cache
+    @property
+    def n_repeated(self) -> int: ...  # times that the repeated text came, if it ended by repetition

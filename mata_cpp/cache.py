@@ -128,7 +128,7 @@ class CachePool:
     Questions that do not fit beside those that run wait in the order of asking.
     """
 
-    def __init__(self, engine: Engine, encoder: AudioEncoder) -> None:
+    def __init__(self, engine: _core.Engine, encoder: AudioEncoder) -> None:
         self._engine, self._encoder = engine, encoder
         self._changed = threading.Condition(threading.RLock())
         self._idle: OrderedDict[int, CacheImage] = OrderedDict()  # by id; the latest last
@@ -244,7 +244,7 @@ class CachePool:
             finally:
                 self._queue.remove(ticket)
                 if not done and image is not None:
-                    self.release(image)
+                    (self.release if image.keys else self.drop)(image)  # an empty one is of no use to anybody
                 self._changed.notify_all()
 
     # -------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .files.catalogue import DEFAULT_MODEL
 from .files.load import Lora
 from .mata import Mata, boost_of
 from .model import DEFAULT_MATA, AudioModel, choice_form, last_answer
-from .options import AskOptions, AudioLike, ChooseOptions
+from .options import AskOptions, AudioLike, Choices, ChooseOptions
 from .prompts.builder import Message
 from .records import Answer, Choice, ClipInfo, Piece
 from .session import Session
@@ -194,7 +194,7 @@ class AudioChat:
         with self._waited(request):
             return self._turn.compare(request)
 
-    def choose(self, audio: AudioLike, question: str, choices: Sequence[str], **given: Unpack[ChooseOptions]) -> Choice:
+    def choose(self, audio: AudioLike, question: str, choices: Choices, **given: Unpack[ChooseOptions]) -> Choice:
         """The one of several answers that the sound speaks for most: see Choice for how they are scored.
 
         The question is asked in the conversation so far but not added to it.  audio may be None.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
 from typing import Any
 
 INT32 = (1 << 31) - 1
@@ -18,7 +17,7 @@ def short_repr(value: Any) -> str:
 
 def integer(value: Any, name: str, low: int, high: int = INT32) -> int:
     """value, of Python or NumPy, as an int from low to high."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
         limits = f"of at least {low}" if high == INT32 else f"from {low} to {high}"
         raise ValueError(f"{name} must be a whole number {limits}, not {short_repr(value)}")
     return int(value)
@@ -49,25 +48,6 @@ def text(value: Any, name: str) -> str:
 
 
 def seed(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < 1 << 32:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < 1 << 32:
         raise ValueError(f"seed must be a whole number of 32 bits, not {short_repr(value)}")
     return int(value)
-
-
-def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of _core.Sampler, whose own checks are those of the ranges.  TypeError for an unknown one."""
-    checked: dict[str, Any] = {}
-    for name, value in options.items():
-        if name == "grammar":
-            checked[name] = text(value, name)
-        elif name == "seed":
-            checked[name] = seed(value)
-        elif name == "top_k":
-            checked[name] = integer(value, name, -INT32)
-        elif name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
-            checked[name] = number(value, name)
-            if abs(checked[name]) > 3e38:  # float32
-                raise ValueError(f"{name} is too large: {short_repr(value)}")
-        else:
-            raise TypeError(f"there is no option {name!r}")
-    return checked

@@ -20,10 +20,10 @@ from .files import download, resolve
 from .files.catalogue import DEFAULT_MODEL
 from .files.load import EngineOptions, Lora, engine_arguments, open_engine
 from .mata import Mata, boost_of
-from .options import AskOptions, AudioLike, ChooseOptions
+from .options import AskOptions, AudioLike, Choices, ChooseOptions
 from .prompts.builder import PromptBuilder
 from .records import Answer, Choice, Piece
-from .session import Session
+from .session import KEEP, Keep, Session
 from .turns import Loaded, Request, Turn
 
 if TYPE_CHECKING:
@@ -161,9 +161,9 @@ class AudioModel:
             "mata_refusal": engine.mata_refusal or None,
         }
 
-    def describe_mata(self, mata: Mata | None = DEFAULT_MATA) -> str:
-        """E.g. "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" or "MATA off", for a setting on this model."""
-        boost = boost_of(self.engine, mata)
+    def describe_mata(self, mata: Mata | Keep | None = KEEP) -> str:
+        """E.g. "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" or "MATA off", for the model's setting or another."""
+        boost = boost_of(self.engine, self._mata if isinstance(mata, Keep) else mata)
         return "MATA off" if boost is None else f"MATA on ({boost.describe()})"
 
     # Questions -------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class AudioModel:
                 for future in running:
                     future.cancel()
 
-    def choose(self, audio: AudioLike, question: str, choices: Sequence[str], **given: Unpack[ChooseOptions]) -> Choice:
+    def choose(self, audio: AudioLike, question: str, choices: Choices, **given: Unpack[ChooseOptions]) -> Choice:
         """The one of several answers that the sound speaks for most: see Choice for how they are scored.
 
         Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
@@ -235,11 +235,15 @@ class AudioModel:
         self.need_boost(request)
         return self.turn(self.conversation()).compare(request)
 
-    def chat(self, system: str | None = None, mata: Mata | None = DEFAULT_MATA) -> AudioChat:
-        """A conversation; any number may go on at once, in any threads.  Raises ValueError, MataError."""
+    def chat(self, system: str | None = None, mata: Mata | Keep | None = KEEP) -> AudioChat:
+        """A conversation; any number may go on at once, in any threads.  mata: the model's setting unless given.
+
+        Raises ValueError, MataError.
+        """
         from .chat import AudioChat
 
-        return AudioChat(self, system=system, mata=mata)
+        setting = self._mata if isinstance(mata, Keep) else mata
+        return AudioChat(self, system=system, mata=setting, seed=self._seed)
 
     # Below questions -------------------------------------------------------------------------
 

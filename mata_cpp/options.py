@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import checks, extension
 from .audio.clip import Audio
 from .audio.encoder import Clip, EncodedClip
+from .decoding import MAX_TOKENS
 from .decoding.plain import check_logprobs, check_max_tokens, check_stop
 from .decoding.sampling import Json, Sampling
 from .mata import Mata
@@ -29,6 +30,9 @@ AudioSource = Audio | EncodedClip | str | os.PathLike[str] | bytes | bytearray |
 
 AudioLike = AudioSource | Sequence[AudioSource] | None
 """A clip, a list of clips, or None for a question about what was heard before."""
+
+Choices = list[str] | tuple[str, ...]
+"""Not every Sequence[str], since a single text is one too."""
 
 
 class QuestionOptions(TypedDict, total=False):
@@ -160,14 +164,18 @@ def request_of(
     if reading is not None:
         Reader(engine, reading, ())
     own = options.get("system")
-    checked = {
-        "system": system if own is None else checks.text(own, "the system message"),
-        "max_tokens": check_max_tokens(options.get("max_tokens", 256)),
-        "stop": check_stop(options.get("stop")),
-        "sampling": sampling_of(options, seed),
-        "logprobs": check_logprobs(options.get("logprobs")),
-    }
-    return Request(as_clips(audio), question, mata=setting, cancel=cancel, reading=reading, **checked)
+    return Request(
+        question=question,
+        system=system if own is None else checks.text(own, "the system message"),
+        mata=setting,
+        cancel=cancel,
+        max_tokens=check_max_tokens(options.get("max_tokens", MAX_TOKENS)),
+        stop=check_stop(options.get("stop")),
+        sampling=sampling_of(options, seed),
+        logprobs=check_logprobs(options.get("logprobs")),
+        reading=reading,
+        clips=as_clips(audio),  # last: it may take long
+    )
 
 
 def cancel_of(options: Mapping[str, Any]) -> Cancel:

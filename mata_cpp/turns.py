@@ -16,7 +16,7 @@ from .audio.clip import Audio
 from .audio.encoder import AudioEncoder, Clip
 from .cache import CachePool
 from .conversation import Conversation, Prefill
-from .decoding import scoring
+from .decoding import MAX_TOKENS, scoring
 from .decoding.plain import Generation
 from .decoding.sampling import Sampling
 from .errors import CancelledError, MataError, ModelError
@@ -45,7 +45,7 @@ class Request:
     system: str | None
     mata: Mata | None
     cancel: Cancel
-    max_tokens: int = 256
+    max_tokens: int = MAX_TOKENS
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     logprobs: int | None = None

@@ -99,3 +99,19 @@ def make_chat(fake, fake_model):
     yield make
     for chat in chats:
         chat.close()
+
+
+@pytest.fixture
+def make_model(fake, fake_model):
+    """make_model(engine options, **arguments) -> AudioModel on the stand-in."""
+    models = []
+
+    def make(options=None, **arguments):
+        fake.OPTIONS.update(options or {})
+        model = mata_cpp.AudioModel(fake_model, **arguments)
+        models.append(model)
+        return model
+
+    yield make
+    for model in models:
+        model.close()

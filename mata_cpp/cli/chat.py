@@ -17,8 +17,9 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
-    from ..audio import Audio
-    from ..chat import AudioChat
+    from ..audio.encoder import EncodedClip
+    from ..model import AudioModel
+    from ..options import AskOptions, ChooseOptions
     from ..records import Answer, Choice
 
 
@@ -28,16 +29,27 @@ class Output:
 
     compare: bool
     choices: list[str] | None
+    form: ChooseOptions
     json: bool
     quiet: bool
+    logprobs: int | None
 
 
 @click.command("mata-chat", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar='FILE... ["QUESTION"]')
 @options.shared_options(
-    click.option("--compare", is_flag=True, help="The answers with and without MATA, side by side."),
-    click.option("--choices", metavar='"A|B|C"', help="Choose the likeliest of these answers."),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    options.option("--compare", is_flag=True, help="The answers with and without MATA, side by side."),
+    options.option("--choices", metavar='"A|B|C"', help="Choose the answer that the sound speaks for most."),
+    options.option("--no-contrast", is_flag=True, help="Score --choices without comparing with silence."),
+    options.option("--unlisted", is_flag=True, help="Do not name --choices in the question."),
+    options.option("--letters", is_flag=True, help="Name --choices as A, B, C, and score the letters."),
+    options.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    options.option(
+        "--logprobs",
+        metavar="NUMBER",
+        type=click.IntRange(0),
+        help="With --json: each token's log-probability, and so many alternatives.",
+    ),
 )
 @click.version_option(__version__, prog_name="mata-chat", message="%(prog)s %(version)s")
 @click.pass_context
@@ -47,7 +59,11 @@ def cli(
     words: tuple[str, ...],
     compare: bool,
     choices: str | None,
+    no_contrast: bool,
+    unlisted: bool,
+    letters: bool,
     as_json: bool,
+    logprobs: int | None,
     quiet: bool,
     **given: Any,
 ) -> None:
@@ -60,87 +76,114 @@ def cli(
     """
     files, question = options.split(words)
     mata = options.mata_setting(given)
-    wanted = Output(compare, options.choices(choices), as_json, quiet)
-    _check_usage(context, files, question, wanted, given["no_mata"])
+    form: ChooseOptions = {"contrast": not no_contrast, "listed": not unlisted, "letters": letters}
+    wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs)
+    _check_usage(context, files, question, wanted, given)
+    asked = options.answering(given)
     clips = [options.read_clip(word) for word in files]
 
     from .output import facts, model_notes, notes, say
 
-    with options.open_chat(given, mata) as chat:
-        heard = chat.encode(clips)
-        say(facts(chat, heard), quiet=quiet)
-        for line in [*notes(heard), *model_notes(chat)]:
+    with options.open_model(given, mata) as model:
+        if compare:
+            options.need_mata(model, mata)
+        heard = model.encode(clips)
+        say(facts(model, heard, mata), quiet=quiet)
+        for line in [*notes(heard), *model_notes(model)]:
             say(line, quiet=quiet)
-        sampling = options.sampling(given)
         if question is None:
             from .repl import Repl
 
-            Repl(chat, clips, quiet=quiet, options=sampling).run()
-        elif wanted.choices is not None:
-            _choose(chat, clips, question, wanted)
+            Repl(model.chat(options.system(given), mata), heard, quiet=quiet, options=asked).run()
+            return
+        asked["system"] = form["system"] = options.system(given)
+        asked["logprobs"] = logprobs
+        if wanted.choices is not None:
+            _choose(model, heard, question, wanted)
         elif compare:
-            _compare(chat, clips, question, wanted, sampling)
+            _compare(model, heard, question, wanted, asked)
         else:
-            _answer(chat, clips, question, wanted, sampling)
+            _answer(model, heard, question, wanted, asked)
 
 
-def _check_usage(context: click.Context, files: list[str], question: str | None, wanted: Output, no_mata: bool) -> None:
+def _check_usage(
+    context: click.Context, files: list[str], question: str | None, wanted: Output, given: dict[str, Any]
+) -> None:
     """What the options demand of each other.  Raises UsageError."""
     if question is None:
         if options.STDIN in files:
             raise click.UsageError("audio from standard input (-) needs a question", context)
-        for name, given in (("--json", wanted.json), ("--choices", wanted.choices), ("--compare", wanted.compare)):
-            if given:
+        for name, found in (("--json", wanted.json), ("--choices", wanted.choices), ("--compare", wanted.compare)):
+            if found:
                 raise click.UsageError(f"{name} needs a question", context)
     elif not files:
         raise click.UsageError("a question needs at least one audio file", context)
-    if wanted.compare and no_mata:
+    if wanted.compare and given["no_mata"]:
         raise click.UsageError("--compare and --no-mata exclude each other", context)
+    if wanted.logprobs is not None and not wanted.json:
+        raise click.UsageError("--logprobs needs --json", context)
+    form = {
+        "--no-contrast": not wanted.form["contrast"],
+        "--unlisted": not wanted.form["listed"],
+        "--letters": wanted.form["letters"],
+    }
+    if wanted.choices is None:
+        for name in (name for name, found in form.items() if found):
+            raise click.UsageError(f"{name} needs --choices", context)
+    if form["--unlisted"] and form["--letters"]:
+        raise click.UsageError("--unlisted and --letters exclude each other", context)
+    generating = {
+        "--logprobs": wanted.logprobs,
+        "--json-schema": given["json_schema"],
+        "--grammar": given["grammar_file"],
+    }
+    if wanted.choices is not None:
+        for name in (name for name, found in generating.items() if found is not None):
+            raise click.UsageError(f"{name} and --choices exclude each other", context)
 
 
-def _answer(chat: AudioChat, clips: list[Audio], question: str, wanted: Output, sampling: dict[str, Any]) -> None:
+def _answer(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:
     from . import output
 
     if wanted.json:
-        answer = chat.ask(clips, question, **sampling)
-        output.write(output.as_json(chat, answer) + "\n")
+        answer = model.ask(clips, question, **asked)
+        output.write(output.as_json(model, answer) + "\n")
     else:
-        answer = output.stream(chat.stream(clips, question, **sampling))
+        answer = output.stream(model.stream(clips, question, **asked))
     output.note_length(answer, quiet=wanted.quiet)
 
 
-def _compare(chat: AudioChat, clips: list[Audio], question: str, wanted: Output, sampling: dict[str, Any]) -> None:
+def _compare(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:
     from . import output
 
-    boosted, plain = chat.compare(clips, question, **sampling)
-    _print_pair(chat, boosted, plain, wanted)
+    boosted, plain = model.compare(clips, question, **asked)
+    _print_pair(model, boosted, plain, wanted)
     for answer in (boosted, plain):
         output.note_length(answer, quiet=wanted.quiet)
 
 
-def _choose(chat: AudioChat, clips: list[Audio], question: str, wanted: Output) -> None:
+def _choose(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output) -> None:
     from . import output
 
     assert wanted.choices is not None
-    choice = chat.choose(clips, question, wanted.choices)
+    choice = model.choose(clips, question, wanted.choices, **wanted.form)
     if wanted.compare:
-        setting, chat.mata = chat.mata, None
-        plain = chat.choose(clips, question, wanted.choices)
-        chat.mata = setting
-        _print_pair(chat, choice, plain, wanted)
+        without: ChooseOptions = {**wanted.form, "mata": None}
+        plain = model.choose(clips, question, wanted.choices, **without)
+        _print_pair(model, choice, plain, wanted)
     elif wanted.json:
-        output.write(output.as_json(chat, choice) + "\n")
+        output.write(output.as_json(model, choice) + "\n")
     else:
         output.write(choice.text + "\n")
         for line in output.shares(choice):
             output.say(line, quiet=wanted.quiet)
 
 
-def _print_pair(chat: AudioChat, boosted: Answer | Choice, plain: Answer | Choice, wanted: Output) -> None:
+def _print_pair(model: AudioModel, boosted: Answer | Choice, plain: Answer | Choice, wanted: Output) -> None:
     from . import output
 
     if wanted.json:
-        output.write(output.as_json(chat, boosted, plain) + "\n")
+        output.write(output.as_json(model, boosted, plain) + "\n")
     else:
         assert boosted.mata is not None
         output.write(output.compared((boosted, plain), boosted.mata) + "\n")

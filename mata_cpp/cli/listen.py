@@ -23,8 +23,9 @@ except KeyboardInterrupt:
 
 if TYPE_CHECKING:
     from ..audio import Audio
-    from ..chat import AudioChat
     from ..mata import Mata
+    from ..model import AudioModel
+    from ..options import AskOptions, AudioLike
     from ..readout.record import Reading
     from ..records import Answer
 
@@ -43,18 +44,18 @@ class Output:
 
 @click.command("mata-listen", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar='FILE... "QUESTION"')
-@click.option(
+@options.option(
     "-o",
     "--output",
     metavar="FILE",
     multiple=True,
-    help="The picture: .png, .svg or .pdf; .npz for the numbers; may be repeated.  [default: the clip's name with "
-    ".listen.png, here; nothing with --json]",
+    help="The picture: .png, .svg or .pdf; .npz for the numbers; may be repeated.",
+    default="the clip's name with .listen.png, here; nothing with --json",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--compare", is_flag=True, help="Answers and maps with MATA off and on, from one prefill.")
-@click.option("--summary", is_flag=True, help="The mean by layer over many clips: FILEs and folders of them.")
-@click.option("--average", metavar="LAYERS", help="Layers whose maps are averaged.  [default: auto, the last third]")
+@options.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@options.option("--compare", is_flag=True, help="Answers and maps with MATA off and on, from one prefill.")
+@options.option("--summary", is_flag=True, help="The mean by layer over many clips: FILEs and folders of them.")
+@options.option("--average", metavar="LAYERS", help="Layers whose maps are averaged.", default="auto, the last third")
 @options.shared_options()
 @click.version_option(__version__, prog_name="mata-listen", message="%(prog)s %(version)s")
 @click.pass_context
@@ -83,39 +84,42 @@ def cli(
         raise click.UsageError("a question is missing", context)
     if not files:
         raise click.UsageError("a question needs at least one audio file", context)
-    if compare and (mata is None or not mata.alpha):
-        raise click.UsageError("--compare needs MATA on", context)
+    if compare and given["no_mata"]:
+        raise click.UsageError("--compare and --no-mata exclude each other", context)
     if summary and (compare or average is not None):
         raise click.UsageError(f"--summary and {'--compare' if compare else '--average'} exclude each other", context)
     reading = _reading(context, average)
     out = Output(as_json, quiet, compare, _outputs(output, files, as_json, summary))
     sounds = _sounds(files) if summary else []
     clips = [] if summary else [options.read_clip(word) for word in files]
-    sampling = options.sampling(given)
-    with options.open_chat(given, mata) as model:
+    asked = options.answering(given)
+    asked["system"] = options.system(given)
+    with options.open_model(given, mata) as model:
+        if compare:
+            options.need_mata(model, mata)
         if summary:
-            context.exit(_summarise(model, sounds, question, mata, out, sampling))
-        _listen(model, clips, question, mata, reading, out, sampling)
+            context.exit(_summarise(model, sounds, question, mata, out, asked))
+        _listen(model, clips, question, mata, reading, out, asked)
 
 
 # One answer --------------------------------------------------------------------------------------
 
 
 def _listen(
-    model: AudioChat,
+    model: AudioModel,
     clips: list[Audio],
     question: str,
     mata: Mata | None,
     reading: Reading,
     out: Output,
-    sampling: dict[str, Any],
+    asked: AskOptions,
 ) -> None:
     from . import output
 
     heard = model.encode(clips)
-    for line in (output.facts(model, heard), *output.notes(heard), *output.model_notes(model)):
+    for line in (output.facts(model, heard, mata), *output.notes(heard), *output.model_notes(model)):
         output.say(line, quiet=out.quiet)
-    answer, without = _ask(model, clips, question, mata, reading, sampling)
+    answer, without = _ask(model, heard, question, mata, reading, asked)
     other = without if out.compare else None
     if out.json:
         output.write(output.as_json(model, answer, without, question=question) + "\n")
@@ -131,21 +135,22 @@ def _listen(
 
 
 def _ask(
-    model: AudioChat,
-    clips: list[Audio],
+    model: AudioModel,
+    clips: AudioLike,
     question: str,
     mata: Mata | None,
     reading: Reading | bool,
-    sampling: dict[str, Any],
+    asked: AskOptions,
 ) -> tuple[Answer, Answer | None]:
     """The answer, and with MATA on also the one without it, from the same prefill."""
+    watched: AskOptions = {**asked, "attention": reading}
     if boost_of(model.engine, mata) is None:
-        return model.ask(clips, question, attention=reading, **sampling), None
-    return model.compare(clips, question, attention=reading, **sampling)
+        return model.ask(clips, question, **watched), None
+    return model.compare(clips, question, **watched)
 
 
 def _write(
-    model: AudioChat, clips: list[Audio], question: str, answer: Answer, without: Answer | None, out: Output
+    model: AudioModel, clips: list[Audio], question: str, answer: Answer, without: Answer | None, out: Output
 ) -> None:
     from ..pictures import map as picture
     from .output import say
@@ -155,7 +160,7 @@ def _write(
         if path.suffix.lower() == ARRAYS:
             answer.attention.save(path)
         else:
-            scene = picture.Scene(model.model_name, question, clips, answer, without, out.compare)
+            scene = picture.Scene(model.name, question, clips, answer, without, out.compare)
             picture.save(scene, path)
         say(f"wrote {path}", quiet=out.quiet)
 
@@ -164,7 +169,7 @@ def _write(
 
 
 def _summarise(
-    model: AudioChat, sounds: list[Path], question: str, mata: Mata | None, out: Output, sampling: dict[str, Any]
+    model: AudioModel, sounds: list[Path], question: str, mata: Mata | None, out: Output, asked: AskOptions
 ) -> int:
     """The exit status: a failure only if no clip could be heard."""
     from ..audio import Audio
@@ -176,11 +181,10 @@ def _summarise(
     from . import output
 
     total, skipped = Summary(), []
-    output.say(f"{model.model_name}: {len(sounds)} clips; {model.describe_mata()}", quiet=out.quiet)
+    output.say(f"{model.name}: {len(sounds)} clips; {model.describe_mata(mata)}", quiet=out.quiet)
     for path in sounds:
-        model.reset()
         try:
-            answer, without = _ask(model, [Audio(path)], question, mata, Reading(), sampling)
+            answer, without = _ask(model, [Audio(path)], question, mata, Reading(), asked)
             if answer.finish_reason == "cancelled":
                 raise KeyboardInterrupt
             if not total.add(without or answer, answer if without else None):
@@ -201,7 +205,7 @@ def _summarise(
     else:
         output.write(total.table() + "\n")
     for path in out.files:
-        style.write(path, lambda: draw(total, model.model_name, question))
+        style.write(path, lambda: draw(total, model.name, question))
         output.say(f"wrote {path}", quiet=out.quiet)
     return 0
 

@@ -6,73 +6,87 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from ..errors import AudioError
-from ..mata import Mata, parse_focus, parse_layers
+from ..decoding import MAX_TOKENS
+from ..decoding.sampling import Sampling
+from ..errors import AudioError, MataError
+from ..files.catalogue import DEFAULT_MODEL
+from ..files.load import EngineOptions
+from ..mata import MODES, Mata, boost_of, parse_focus, parse_layers
 
 if TYPE_CHECKING:
     from ..audio import Audio
-    from ..chat import AudioChat
+    from ..model import AudioModel
+    from ..options import AskOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 STDIN = "-"
 
+DEFAULTS: dict[str, Any] = {
+    field.name: field.default for record in (Mata, EngineOptions, Sampling) for field in fields(record)
+}
+"""Of the options that are fields of these records, by name; typed nowhere else."""
+DEFAULTS.update(model=DEFAULT_MODEL, max_tokens=MAX_TOKENS)
+
+
+def option(*names: str, help: str, default: str | None = None, **attributes: Any) -> Decorator:
+    """click.option whose --help ends with its default, which is that of the record that has a field of its name.
+
+    default: the same in words, where there is no value or it needs one more word; "{}" stands for the value.
+    """
+    name = next((name for name in names if name.isidentifier()), names[-1].lstrip("-").replace("-", "_"))
+    value = DEFAULTS.get(name)
+    if value is not None and not isinstance(value, bool):
+        attributes["default"] = value
+        default = (default or "{}").format(f"{value:g}" if isinstance(value, float) else value)
+    return click.option(*names, help=f"{help}  [default: {default}]" if default else help, **attributes)
+
+
 _MODEL_AND_MATA: tuple[Decorator, ...] = (
-    click.option(
-        "--model",
-        default="tiny",
-        metavar="NAME|FILE",
-        show_default=True,
-        help="A GGUF file, or a name of the catalogue.",
+    option("--model", metavar="NAME|FILE", help="A GGUF file, or a name of the catalogue."),
+    option("--mmproj", metavar="FILE", help="Its audio projector.", default="the one beside the model"),
+    option("--lora", metavar="FILE[:SCALE]", multiple=True, help="A LoRA adapter; may be repeated."),
+    option("--system", metavar="TEXT", help="The system message.", default="the chat template's own"),
+    option("--alpha", type=float, metavar="NUMBER", help="MATA's strength."),
+    option("--layers", metavar="LAYERS", help='"auto", "10:20" or "3,7,9".', default="{}, the middle third"),
+    option("--mode", type=click.Choice(list(MODES)), help="MATA's form."),
+    option(
+        "--focus",
+        metavar="START:END",
+        help="Only this window of the clip, in seconds, as 3.2:7.5.",
+        default="all of it",
     ),
-    click.option("--mmproj", metavar="FILE", help="Its audio projector.  [default: the one beside the model]"),
-    click.option("--lora", metavar="FILE[:SCALE]", multiple=True, help="A LoRA adapter; may be repeated."),
-    click.option("--system", metavar="TEXT", help="The system message.  [default: the chat template's own]"),
-    click.option("--alpha", type=float, metavar="NUMBER", help="MATA's strength.  [default: 0.1]"),
-    click.option("--layers", metavar="LAYERS", help='"auto", "10:20" or "3,7,9".  [default: auto, the middle third]'),
-    click.option("--mode", type=click.Choice(["scale", "abs", "add"]), help="MATA's form.  [default: scale]"),
-    click.option("--focus", metavar="START:END", help="Only this window of the clip, in seconds, as 3.2:7.5."),
-    click.option("--no-mata", is_flag=True, help="Without MATA."),
+    option("--no-mata", is_flag=True, help="Without MATA."),
 )
 _SAMPLING_AND_RESOURCES: tuple[Decorator, ...] = (
-    click.option(
-        "--max-tokens",
+    option("--max-tokens", metavar="NUMBER", type=click.IntRange(1), help="Of an answer, at most."),
+    option("--temperature", metavar="NUMBER", type=click.FloatRange(0), help="Of sampling.", default="{}, greedy"),
+    option("--top-k", metavar="NUMBER", type=click.IntRange(0), help="Sample from so many likeliest tokens; 0: all."),
+    option("--top-p", metavar="NUMBER", type=click.FloatRange(0, 1), help="Sample from tokens of this share together."),
+    option("--min-p", metavar="NUMBER", type=click.FloatRange(0, 1), help="And of this share of the likeliest one's."),
+    option(
+        "--repeat-penalty",
         metavar="NUMBER",
-        type=click.IntRange(1),
-        default=256,
-        help="Of an answer, at most.  [default: 256]",
+        type=click.FloatRange(0, min_open=True),
+        help="Against saying the same again, as 1.1.",
+        default="{}, none",
     ),
-    click.option(
-        "--temperature", metavar="NUMBER", type=click.FloatRange(0), default=0.0, help="0 is greedy.  [default: 0]"
-    ),
-    click.option(
-        "--top-p", metavar="NUMBER", type=click.FloatRange(0, 1), default=0.95, help="Of sampling.  [default: 0.95]"
-    ),
-    click.option("--seed", metavar="NUMBER", type=int, default=0, help="Of sampling.  [default: 0]"),
-    click.option("--threads", metavar="NUMBER", type=int, help="Threads.  [default: the physical cores]"),
-    click.option("--gpu-layers", metavar="NUMBER", type=int, default=-1, help="On the GPU.  [default: -1, all]"),
-    click.option(
-        "--ctx",
-        metavar="TOKENS",
-        type=int,
-        default=4096,
-        help="Context; 0: the model's own.  [default: 4096]",
-    ),
-    click.option(
-        "--flash-attn",
-        type=click.Choice(["auto", "on", "off"]),
-        default="auto",
-        help="Flash attention.  [default: auto]",
-    ),
-    click.option(
-        "--cache-type", default="f16", show_default=True, metavar="TYPE", help="Of the KV cache: f32, q8_0, ..."
-    ),
-    click.option("-v", "--verbose", is_flag=True, help="llama.cpp's log on standard error."),
-    click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
+    option("--seed", metavar="NUMBER", type=int, help="Of sampling."),
+    option("--json-schema", metavar="TEXT|FILE", help="Answer with JSON that fits this JSON schema."),
+    option("--grammar", "grammar_file", metavar="FILE", help="Answer with what this grammar (GBNF) allows."),
+    option("--threads", "n_threads", metavar="NUMBER", type=int, help="Threads.", default="the physical cores"),
+    option("--gpu-layers", "n_gpu_layers", metavar="NUMBER", type=int, help="On the GPU.", default="{}, all"),
+    option("--ctx", "n_ctx", metavar="TOKENS", type=int, help="Context; 0: the model's own."),
+    option("--flash-attn", type=click.Choice(["auto", "on", "off"]), help="Flash attention."),
+    option("--cache-type", metavar="TYPE", help="Of the KV cache: f32, q8_0, ..."),
+    option("-v", "--verbose", is_flag=True, help="llama.cpp's log on standard error."),
+    option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
 )
 
 
@@ -90,49 +104,90 @@ def shared_options(*own: Decorator) -> Decorator:
     return decorate
 
 
-def open_chat(given: Mapping[str, Any], mata: Mata | None) -> AudioChat:
+def open_model(given: Mapping[str, Any], mata: Mata | None) -> AudioModel:
     """The model that the shared options ask for.  Raises MataError, ValueError."""
-    from ..chat import AudioChat
+    from ..model import AudioModel
 
-    system = given["system"]
-    return AudioChat(
+    return AudioModel(
         given["model"],
         mmproj=given["mmproj"],
         lora=[_lora(text) for text in given["lora"]] or None,
         mata=mata,
-        system=None if system is None else as_utf8(system),
-        n_ctx=given["ctx"],
-        n_threads=given["threads"],
-        n_gpu_layers=given["gpu_layers"],
+        n_ctx=given["n_ctx"],
+        n_threads=given["n_threads"],
+        n_gpu_layers=given["n_gpu_layers"],
         flash_attn=given["flash_attn"],
         cache_type=given["cache_type"],
-        seed=given["seed"],
         verbose=given["verbose"],
     )
 
 
-def sampling(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The shared options that AudioChat.ask takes."""
-    return {name: given[name] for name in ("max_tokens", "temperature", "top_p")}
+def system(given: Mapping[str, Any]) -> str | None:
+    """The system message that is asked for, if there is one."""
+    text = given["system"]
+    return None if text is None else as_utf8(text)
+
+
+def answering(given: Mapping[str, Any]) -> AskOptions:
+    """The shared options that AudioModel.ask takes.  Raises MataError, ValueError."""
+    names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
+    sampling = Sampling(
+        **{name: given[name] for name in names},
+        grammar=_grammar(given["grammar_file"]),
+        json_schema=_json_schema(given["json_schema"]),
+    )
+    return {"sampling": sampling, "max_tokens": given["max_tokens"]}
 
 
 def mata_setting(given: Mapping[str, Any]) -> Mata | None:
-    """The setting of the shared options; None stands for an option that was not given.  Raises UsageError."""
-    names = ("alpha", "layers", "mode", "focus")
+    """The setting of the shared options.  Raises UsageError."""
+    context = click.get_current_context()
+    names = [field.name for field in fields(Mata)]
     if given["no_mata"]:
         for name in names:
-            if given[name] is not None:
-                raise click.UsageError(f"--no-mata and --{name} exclude each other", click.get_current_context())
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise click.UsageError(f"--no-mata and --{name} exclude each other", context)
         return None
-    options = {name: given[name] for name in names if given[name] is not None}
     try:
-        if "layers" in options:
-            options["layers"] = parse_layers(options["layers"])
-        if "focus" in options:
-            options["focus"] = parse_focus(options["focus"])
-        return Mata(**options)
+        focus = given["focus"]
+        return Mata(
+            given["alpha"],
+            parse_layers(given["layers"]),
+            given["mode"],
+            None if focus is None else parse_focus(focus),
+        )
     except ValueError as error:
-        raise click.UsageError(str(error), click.get_current_context()) from None
+        raise click.UsageError(str(error), context) from None
+
+
+def need_mata(model: AudioModel, mata: Mata | None) -> None:
+    """Raises UsageError where mata is off in this model: there is nothing to compare."""
+    if boost_of(model.engine, mata) is None:
+        raise click.UsageError("there is nothing to compare: MATA is off", click.get_current_context())
+
+
+def _grammar(path: str | None) -> str:
+    return "" if path is None else _text_file(path, "--grammar")
+
+
+def _json_schema(text: str | None) -> str | None:
+    """A schema as it is, or that of a file."""
+    if text is None or text.lstrip().startswith("{"):
+        return text if text is None else as_utf8(text)
+    return _text_file(text, "--json-schema")
+
+
+def _text_file(path: str, name: str) -> str:
+    """Raises MataError for what cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise MataError(f"{name}: no such file: {path}") from None
+    except OSError as error:
+        raise MataError(f"{name}: cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise MataError(f"{name}: {path} is not a text in UTF-8") from None
 
 
 def _lora(text: str) -> tuple[str, float]:
@@ -201,7 +256,7 @@ def choices(text: str | None) -> list[str] | None:
     """ "cat|dog" -> ["cat", "dog"].  Raises UsageError."""
     if text is None:
         return None
-    from ..scoring import check_options
+    from ..decoding.scoring import check_options
 
     try:
         return check_options([option.strip() for option in as_utf8(text).split("|")])

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..mata import Mata
-from ..records import Answer, Choice, ClipInfo, Piece
+from ..records import Answer, Choice, Piece
 from .command import OutputError
 
 if TYPE_CHECKING:
-    from ..chat import AudioChat
+    from ..audio.encoder import EncodedClip
+    from ..model import AudioModel
 
 GAP = " | "
 
 
-def facts(chat: AudioChat, clips: Sequence[ClipInfo]) -> str:
+def facts(model: AudioModel, clips: Sequence[EncodedClip], mata: Mata | None) -> str:
     """The line that comes first: the model, what it hears, whether MATA is on."""
     if not clips:
         heard = "no audio yet"
@@ -29,10 +30,10 @@ def facts(chat: AudioChat, clips: Sequence[ClipInfo]) -> str:
         count = "" if len(clips) == 1 else f"{len(clips)} clips, "
         seconds, tokens = sum(clip.seconds for clip in clips), sum(clip.tokens for clip in clips)
         heard = f"{count}{seconds:.1f} s of audio, {tokens} audio tokens"
-    return f"{chat.model_name}: {heard}; {chat.describe_mata()}"
+    return f"{model.name}: {heard}; {model.describe_mata(mata)}"
 
 
-def notes(clips: Sequence[ClipInfo]) -> list[str]:
+def notes(clips: Sequence[EncodedClip]) -> list[str]:
     """What the user should know about how the clips are heard."""
     lines = []
     for clip in clips:
@@ -45,13 +46,13 @@ def notes(clips: Sequence[ClipInfo]) -> list[str]:
     return lines
 
 
-def model_notes(chat: AudioChat) -> list[str]:
+def model_notes(model: AudioModel) -> list[str]:
     """What the user should know about the model."""
-    if chat.engine.projector_checked:
+    if model.engine.projector_checked:
         return []
     return [
         f"note: this model has not been checked against its reference implementation (projector type "
-        f"{chat.engine.projector})"
+        f"{model.engine.projector})"
     ]
 
 
@@ -97,7 +98,7 @@ def stream(pieces: Iterable[Piece]) -> Answer:
 
 
 def as_json(
-    chat: AudioChat,
+    model: AudioModel,
     answer: Answer | Choice,
     without: Answer | Choice | None = None,
     *,
@@ -109,7 +110,7 @@ def as_json(
     """
     record = answer.to_dict()
     ordered: dict[str, Any] = {} if question is None else {"question": question}
-    ordered.update(answer=record.pop("answer"), model=model_facts(chat))
+    ordered.update(answer=record.pop("answer"), model=model_facts(model))
     if question is None:
         record["finish_reason"] = record.pop("finish_reason")  # to the end
     ordered.update(record)
@@ -120,8 +121,8 @@ def as_json(
     return json.dumps(ordered, ensure_ascii=False, indent=2 if question is None else None)
 
 
-def model_facts(chat: AudioChat) -> dict[str, str]:
-    return {"name": chat.model_name, "path": str(chat.model_path), "mmproj": str(chat.mmproj_path)}
+def model_facts(model: AudioModel) -> dict[str, str]:
+    return {"name": model.name, "path": str(model.model_path), "mmproj": str(model.mmproj_path)}
 
 
 def side_by_side(left: str, right: str, titles: tuple[str, str], width: int | None = None) -> str:
@@ -144,14 +145,18 @@ def compared(answers: tuple[Answer | Choice, Answer | Choice], mata: Mata) -> st
 
 
 def shares(choice: Choice) -> list[str]:
-    """A line for each option with its share of the probability, likeliest first."""
-    order = sorted(range(len(choice.options)), key=lambda i: -choice.logprobs[i])
-    return [f"  {choice.probabilities[i]:.3f}  {choice.options[i]}" for i in order]
+    """What the numbers are, and a line for each option with its share, the chosen one first."""
+    found = choice.probabilities
+    order = sorted(range(len(choice.options)), key=lambda i: -found[i])
+    return [
+        f"shares among the options, by {choice.scored_by}:",
+        *(f"  {found[i]:.3f}  {choice.options[i]}" for i in order),
+    ]
 
 
 def _with_share(answer: Answer | Choice) -> str:
     if isinstance(answer, Choice):
-        return f"{answer.text} ({answer.probabilities[answer.index]:.3f})"
+        return f"{answer.text} ({answer.confidence:.3f})"
     return answer.text.strip()
 
 

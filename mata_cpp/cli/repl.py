@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +20,9 @@ from .command import OutputError, fail
 from .options import as_utf8
 
 if TYPE_CHECKING:
+    from ..audio.encoder import EncodedClip
     from ..chat import AudioChat
+    from ..options import AskOptions
 
 HELP = """\
 /audio PATH           hear another clip with the next question
@@ -33,7 +35,7 @@ HELP = """\
 class Repl:
     """Lines in, answers out.  quiet leaves out the facts; options are those of AudioChat.stream."""
 
-    def __init__(self, chat: AudioChat, clips: list[Audio], *, quiet: bool, options: dict[str, Any]) -> None:
+    def __init__(self, chat: AudioChat, clips: list[EncodedClip], *, quiet: bool, options: AskOptions) -> None:
         self._chat = chat
         self._clips = list(clips)
         self._quiet = quiet
@@ -92,10 +94,9 @@ class Repl:
             path = path[1:-1]
         if not path:
             raise ValueError("/audio needs a path")
-        clip = Audio(os.path.expanduser(path))
-        facts = self._chat.encode(clip)
-        self._clips.append(clip)
-        for line in [output.facts(self._chat, facts), *output.notes(facts)]:
+        clips = self._chat.model.encode(Audio(os.path.expanduser(path)))
+        self._clips += clips
+        for line in [output.facts(self._chat.model, clips, self._chat.mata), *output.notes(clips)]:
             output.say(line, quiet=self._quiet)
 
     def _mata(self, word: str) -> None:

@@ -14,6 +14,7 @@ from .. import checks, extension
 from ..errors import MataError
 from ..records import TokenLogprob
 from ..session import Session
+from . import MAX_TOKENS
 
 if TYPE_CHECKING:
     from .. import _core
@@ -48,7 +49,7 @@ class Generation:
         session: Session,
         sampler: Sampler,
         *,
-        max_tokens: int = 256,
+        max_tokens: int = MAX_TOKENS,
         stop: Sequence[str] = (),
         logprobs: int | None = None,
         cancel: Cancel | None = None,

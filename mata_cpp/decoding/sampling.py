@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .. import checks, extension
-from ..audio import stderr
 
 if TYPE_CHECKING:
     from .._core import Engine, Sampler
@@ -60,6 +59,8 @@ class Sampling:
 
     def sampler(self, engine: Engine) -> Sampler:
         """A fresh sampler.  Raises ValueError for a number out of range, a grammar or a schema that cannot be used."""
+        from ..audio import stderr  # with it comes NumPy, which a command's --help does without
+
         core = extension.load()
         grammar = self.grammar
         if self.json_schema is not None:

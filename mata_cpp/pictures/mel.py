@@ -32,7 +32,8 @@ def mel_spectrogram(samples: NDArray[np.float32], rate: int, n_mels: int = 64) -
         columns.append(bank @ power.mean(axis=0))
     mel = np.stack(columns, axis=1)
     level = 10 * np.log10(np.maximum(mel, 1e-20) / max(float(mel.max()), 1e-20))
-    return np.maximum(level, -RANGE_DB).astype(np.float32)
+    found: NDArray[np.float32] = np.maximum(level, -RANGE_DB).astype(np.float32)
+    return found
 
 
 def mel_of(hertz: float) -> float:

@@ -129,7 +129,8 @@ class Attention:
         if group not in self.groups:
             raise ValueError(f"group must be one of {', '.join(self.groups)}, not {checks.short_repr(group)}")
         shares = self.after if boosted else self.before
-        return cast(Array, shares[:, :, self.groups.index(group)])
+        found: Array = shares[:, :, self.groups.index(group)]
+        return found
 
     def by_layer(self, *, boosted: bool = True) -> Array:
         """[L, G]: the shares, the mean over the tokens; NaN where there is no token."""

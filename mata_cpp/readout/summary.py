@@ -46,7 +46,8 @@ class Summary:
         kept = self.on if boosted else self.off
         if not kept:
             raise ValueError("no clip was counted")
-        return np.mean(kept, axis=0)
+        found: NDArray[np.float32] = np.mean(kept, axis=0)
+        return found
 
     def per_token(self, *, boosted: bool = False) -> NDArray[np.float32]:
         """[L]: the attention to an audio token over that to another token of the prompt, on average."""

@@ -81,7 +81,14 @@ class Bench:
 
     def answer(self, question: Question) -> str:
         if question.options:  # adds nothing to the conversation: the next setting finds the clip in the KV cache
-            return self.chat.choose(question.audio, question.text, question.options).text
+            choice = self.chat.choose(
+                question.audio,
+                question.text,
+                question.options,
+                contrast=False,  # the card's numbers are by likelihood, and the question names the options itself
+                listed=False,
+            )
+            return choice.text
         self.chat.reset()
         said = self.chat.ask(question.audio, question.text, max_tokens=40).text
         self.chat.reset()

@@ -18,6 +18,7 @@ from mata_cpp.cli.output import side_by_side
 
 FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
 QUESTION = "What sound is this?"
+LOUD = "loud rain on a tin roof and thunder"
 TESTS = Path(__file__).parent.parent
 
 
@@ -126,11 +127,62 @@ def test_options_reach_the_engine(run, clip, fake, tmp_path):
     assert seen["n_ctx"] == 999 and seen["flash_attn"] == "off" and seen["cache_type_k"] == "q8_0"
 
 
+def test_sampling_options_reach_the_sampler(run, clip, fake):
+    words = ["--temperature", "0.5", "--top-k", "3", "--top-p", "0.5", "--min-p", "0.1", "--repeat-penalty", "1.1"]
+    assert run(*words, "--seed", "7", clip, QUESTION)[0] == 0
+    wanted = {"temperature": 0.5, "top_k": 3, "top_p": 0.5, "min_p": 0.1, "repeat_penalty": 1.1, "seed": 7}
+    assert fake.Sampler.last.settings == {**fake.SAMPLING_DEFAULTS, **wanted}
+
+
+def test_a_json_schema_in_words_or_in_a_file(run, clip, fake, tmp_path):
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "object"}')
+    for given in ('{"type": "object"}', file):
+        assert run("--json-schema", given, clip, QUESTION)[0] == 0
+        assert fake.Sampler.last.settings["grammar"] == 'root ::= {"type": "object"}'
+
+
+def test_a_grammar_is_read_from_a_file(run, clip, fake, tmp_path):
+    file = tmp_path / "yes-no.gbnf"
+    file.write_text('root ::= "yes" | "no"')
+    assert run("--grammar", file, clip, QUESTION)[0] == 0
+    assert fake.Sampler.last.settings["grammar"] == 'root ::= "yes" | "no"'
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--json-schema", "none.json"], 1, "--json-schema: no such file: none.json"),
+        (["--json-schema", "{broken"], 2, "json_schema is not valid JSON: "),
+        (["--grammar", "none.gbnf"], 1, "--grammar: no such file: none.gbnf"),
+        (["--grammar", "."], 1, "--grammar: cannot read .: Is a directory"),
+    ],
+)
+def test_schemas_and_grammars_that_cannot_be_used(run, clip, words, status, message):
+    found, out, err = run(*words, clip, QUESTION)
+    assert (found, out) == (status, "") and err.startswith(f"error: {message}") and err.count("\n") == 1
+
+
+def test_a_schema_and_a_grammar_exclude_each_other(run, clip, tmp_path):
+    file = tmp_path / "a.gbnf"
+    file.write_text("root ::= [a-z]")
+    message = "error: grammar and json_schema exclude each other\n"
+    assert run("--json-schema", "{}", "--grammar", file, clip, QUESTION) == (2, "", message)
+
+
+def test_logprobs(run, clip):
+    record = json.loads(run("--json", "--logprobs", "2", clip, QUESTION)[1])
+    assert [entry["token"] for entry in record["logprobs"]] == list("rain")
+    assert [len(entry["top_logprobs"]) for entry in record["logprobs"]] == [2] * 4
+    assert "top_logprobs" not in json.loads(run("--json", "--logprobs", "0", clip, QUESTION)[1])["logprobs"][0]
+    assert "logprobs" not in json.loads(run("--json", clip, QUESTION)[1])
+
+
 def test_json(run, clip, fake_model):
     status, out, err = run("--json", clip, QUESTION)
     record = json.loads(out)
     assert (status, err) == (0, FACTS)
-    assert list(record) == ["answer", "model", "audio", "mata", "usage", "timings", "finish_reason"]
+    assert list(record) == ["answer", "model", "confidence", "audio", "mata", "usage", "timings", "finish_reason"]
     assert record["answer"] == "rain" and record["finish_reason"] == "stop"
     assert record["model"]["path"] == str(fake_model) and record["audio"][0]["tokens"] == 5
     assert record["mata"]["layers"] == list(range(10, 21))
@@ -141,25 +193,57 @@ def test_json(run, clip, fake_model):
 def test_choices(run, clip):
     status, out, err = run("--choices", "cat | dog", clip, "Which?", script=lambda p, m: "dog")
     assert (status, out) == (0, "dog\n")
-    assert err == FACTS + "  1.000  dog\n  0.000  cat\n"
+    assert err == FACTS + "shares among the options, by contrast with silence:\n  1.000  dog\n  0.000  cat\n"
     record = json.loads(run("--choices", "cat|dog", "--json", clip, "Which?")[1])
     assert record["answer"] == "dog" and record["index"] == 1 and len(record["logprobs"]) == 2
+    assert record["scored_by"] == "contrast with silence" and len(record["silence_logprobs"]) == 2
+
+
+def test_choices_by_likelihood(run, clip):
+    words = ["--choices", "cat|dog", "--no-contrast", clip, "Which?"]
+    _, _, err = run(*words, script=lambda p, m: "dog")
+    assert err.splitlines()[1:] == ["shares among the options, by likelihood:", "  1.000  dog", "  0.000  cat"]
+    assert json.loads(run("--json", *words)[1])["silence_logprobs"] is None
+
+
+def test_how_choices_are_put_to_the_model(run, clip):
+    def asked(*words):
+        prompts = []
+        run("--choices", "cat|dog", *words, clip, "Which?", script=lambda prompt, m: prompts.append(prompt) or "dog")
+        return prompts[-1]
+
+    assert "Which? Choose one: cat, dog.<|im_end|>" in asked()
+    assert "Which?<|im_end|>" in asked("--unlisted")
+    assert "Which?\nA. cat\nB. dog\nAnswer with the letter of the right option.<|im_end|>" in asked("--letters")
+
+
+def test_letters_give_the_option_that_they_stand_for(run, clip):
+    assert run("-q", "--choices", "cat|dog", "--letters", clip, "Which?", script=lambda p, m: "B") == (0, "dog\n", "")
 
 
 def test_compare(run, clip):
-    status, out, err = run("--compare", clip, QUESTION, script=lambda p, mata: "loud rain " * 5 if mata else "a dog")
+    status, out, err = run("--compare", clip, QUESTION, script=lambda p, mata: LOUD if mata else "a dog")
     assert (status, err) == (0, FACTS)
     assert out == textwrap.dedent("""\
         with MATA (alpha 0.1)        | without
         ---------------------------- | ----------------------------
-        loud rain loud rain loud     | a dog
-        rain loud rain loud rain     |
+        loud rain on a tin roof and  | a dog
+        thunder                      |
         """)
     record = json.loads(run("--compare", "--json", clip, QUESTION)[1])
     assert record["answer"].startswith("loud") and record["without"]["answer"] == "a dog"
     assert record["without"]["mata"] is None
+
+
+def test_compare_choices(run, clip):
     out = run("--compare", "--choices", "cat|dog", clip, "Which?", script=lambda p, mata: "cat" if mata else "dog")[1]
     assert out.splitlines()[2] == "cat (1.000)                  | dog (1.000)"
+
+
+@pytest.mark.parametrize("words", [[], ["--choices", "cat|dog"]])
+def test_there_is_nothing_to_compare_with_alpha_0(run, clip, words):
+    message = "error: there is nothing to compare: MATA is off (see mata-chat --help)\n"
+    assert run("--compare", "--alpha", "0", *words, clip, QUESTION) == (2, "", message)
 
 
 def test_columns():
@@ -175,7 +259,9 @@ def test_columns():
 def test_endless_repetition_is_a_warning(run, clip):
     status, out, err = run(clip, QUESTION, script=lambda p, m: "@" * 999)
     assert (status, out) == (0, "@" * 32 + "\n")
-    assert err.startswith(FACTS + "warning: stopped: the model repeated '@' 32 times") and err.count("\n") == 2
+    assert (
+        err.startswith(FACTS + "warning: stopped: the model repeated the token '@' 32 times") and err.count("\n") == 2
+    )
 
 
 # Failures --------------------------------------------------------------------------------------
@@ -227,11 +313,29 @@ def test_context_full(run, clip):
             "--choices: an option must be a text that is not empty, not '', as in \"cat|dog\"",
         ),
         (["CLIP", QUESTION, "--compare", "--no-mata"], "--compare and --no-mata exclude each other"),
+        (["CLIP", QUESTION, "--logprobs", "1"], "--logprobs needs --json"),
+        (
+            ["CLIP", QUESTION, "--choices", "a|b", "--json", "--logprobs", "1"],
+            "--logprobs and --choices exclude each other",
+        ),
+        (
+            ["CLIP", QUESTION, "--choices", "a|b", "--json-schema", "{}"],
+            "--json-schema and --choices exclude each other",
+        ),
+        (["CLIP", QUESTION, "--choices", "a|b", "--grammar", "x"], "--grammar and --choices exclude each other"),
+        (["CLIP", QUESTION, "--no-contrast"], "--no-contrast needs --choices"),
+        (["CLIP", QUESTION, "--unlisted"], "--unlisted needs --choices"),
+        (["CLIP", QUESTION, "--letters"], "--letters needs --choices"),
+        (
+            ["CLIP", QUESTION, "--choices", "a|b", "--unlisted", "--letters"],
+            "--unlisted and --letters exclude each other",
+        ),
         (["CLIP", QUESTION, "--alpha", "1", "--no-mata"], "--no-mata and --alpha exclude each other"),
         (["CLIP", QUESTION, "--alpha", "nan"], "alpha must be finite, not nan"),
         (["CLIP", QUESTION, "--focus", "5:1"], "focus must be a window with 0 <= start < end in seconds, not 5:1"),
         (["CLIP", QUESTION, "--focus", "x"], "focus must be START:END in seconds, e.g. 3.2:7.5, not 'x'"),
         (["CLIP", QUESTION, "--max-tokens", "0"], "Invalid value for '--max-tokens': 0 is not in the range x>=1"),
+        (["CLIP", QUESTION, "--alpha", "0.1", "--no-mata"], "--no-mata and --alpha exclude each other"),
         (["CLIP", QUESTION, "--temperature", "-1"], "Invalid value for '--temperature': -1.0 is not in the range x>=0"),
     ],
 )

@@ -72,7 +72,19 @@ def test_json(run, clip):
     record = json.loads(out)
     assert (status, err, written(run)) == (0, FACTS, [])
     assert list(record) == [
-        *("question", "answer", "model", "finish_reason", "audio", "mata", "usage", "timings", "attention", "without"),
+        *(
+            "question",
+            "answer",
+            "model",
+            "finish_reason",
+            "confidence",
+            "audio",
+            "mata",
+            "usage",
+            "timings",
+            "attention",
+            "without",
+        ),
     ]
     attention = record["attention"]
     assert attention["tokens"] == list("rain") and len(attention["clips"][0]["after"]) == 4
@@ -174,7 +186,8 @@ def test_summary_of_nothing(run, folder, tmp_path):
     [
         (["CLIP"], "a question is missing"),
         ([QUESTION], "a question needs at least one audio file"),
-        (["CLIP", QUESTION, "--compare", "--no-mata"], "--compare needs MATA on"),
+        (["CLIP", QUESTION, "--compare", "--no-mata"], "--compare and --no-mata exclude each other"),
+        (["CLIP", QUESTION, "--compare", "--alpha", "0"], "there is nothing to compare: MATA is off"),
         (["CLIP", QUESTION, "--summary", "--compare"], "--summary and --compare exclude each other"),
         (["CLIP", QUESTION, "--summary", "--average", "3"], "--summary and --average exclude each other"),
         (["-", QUESTION, "--summary"], "--summary takes files and folders, not standard input (-)"),
@@ -199,7 +212,7 @@ def test_failures(run, plot, clip, tmp_path):
         "error: attention cannot be read here: the attention report needs one KV cache for all sequences (kv_unified)\n"
     )
     status, _, err = run(clip, QUESTION, "--average", "0", mata_refusal="", attention_layers=list(range(1, 30)))
-    assert (status, err.splitlines()[-1]) == (2, "error: layer 0 of this model has no attention to read")
+    assert (status, err.splitlines()[-1]) == (2, "error: layer 0 of this model has no attention")
 
 
 def test_without_matplotlib(run, clip, monkeypatch):
@@ -220,7 +233,7 @@ def test_options_are_those_of_mata_chat():
     """The same names and words, so that one is learned for both."""
     ours = {param.name: param for param in cli.params}
     theirs = {param.name: param for param in chat.cli.params}
-    left_out = {"words", "choices", "version"}
+    left_out = {"words", "choices", "no_contrast", "unlisted", "letters", "logprobs", "version"}
     assert set(theirs) - left_out <= set(ours)
     for name in set(theirs) - left_out - {"compare", "as_json"}:
         assert ours[name].opts == theirs[name].opts and ours[name].default == theirs[name].default

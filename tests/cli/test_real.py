@@ -25,6 +25,9 @@ from benchmarks.clips import NAMES
 pytest.importorskip("mata_cpp._core", reason="the extension is not built")
 
 QUESTION = "What sound is this?"
+PLAIN = {"contrast": False, "listed": False}
+"""By likelihood, and the question as it is."""
+
 COMMAND = [sys.executable, "-m", "mata_cpp.cli.chat", "--threads", "1"]
 ELSEWHERE = tempfile.gettempdir()
 """Where commands run: Python's -m would find the package's sources in the repository, without the extension."""
@@ -79,7 +82,7 @@ def test_sounds(fresh, sound_data):
             offered = [NAMES[label], *(name for name in ("trumpet", "cow mooing", "door") if name != NAMES[label])]
             listed = f"{QUESTION} Choose one: {', '.join(sorted(offered))}."
             fresh.reset()
-            chosen.append(fresh.choose(clip, listed, offered).text == NAMES[label])
+            chosen.append(fresh.choose(clip, listed, offered, **PLAIN).text == NAMES[label])
     assert len(named) == 20
     assert sum(named) >= 11 and sum(chosen) >= 16, (named, chosen)
 
@@ -94,10 +97,10 @@ def test_kinds_and_presence(fresh, sound_data):
         offered = ["animal", "vehicle", "person", "music"]
         fresh.reset()
         question = f"What kind of sound is this? Choose one: {', '.join(offered)}."
-        right.append(fresh.choose(clip, question, offered).text == kinds[label])
+        right.append(fresh.choose(clip, question, offered, **PLAIN).text == kinds[label])
         for asked, name in names.items():
             fresh.reset()
-            said = fresh.choose(clip, f"Is there {name} in this clip?", ["Yes.", "No."]).text
+            said = fresh.choose(clip, f"Is there {name} in this clip?", ["Yes.", "No."], **PLAIN).text
             right.append(said == ("Yes." if asked == label else "No."))
     assert sum(right) >= 10, right
 
@@ -198,8 +201,6 @@ def test_the_prompt_is_the_one_of_training(fresh, hum):
     session.feed([before, hum, after])
     assert session.audio_spans == [answer.audio[0].span]
     assert session.n_past == answer.usage.prompt_tokens
-    told = fresh._talk.conversation.session
-    told.truncate(session.n_past)
     first = fresh.engine.tokenize(answer.text, parse_special=False)[0]
     assert int(np.argmax(session.logits())) == first
     session.close()
@@ -235,7 +236,7 @@ def test_a_follow_up_equals_the_conversation_fed_at_once(chat, fresh, hum):
     fresh.mata = None
     first = fresh.ask(hum, QUESTION, max_tokens=8)
     fresh.ask("And what else?", max_tokens=1)
-    kept = fresh._talk.conversation.session
+    kept = fresh._conversation.session
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     with chat.session() as session:
         session.feed(
@@ -266,13 +267,13 @@ def test_fork_is_a_fresh_session_under_its_own_setting(chat, hum):
 
 def test_choose_is_the_likelihood_by_steps(fresh, hum):
     """One batch over forks gives what feeding each option by itself gives."""
-    from mata_cpp.scoring import log_softmax
+    from mata_cpp.decoding.scoring import log_softmax
 
-    choice = fresh.choose(hum, QUESTION, ["dog barking", "rain", "sea waves"])
+    choice = fresh.choose(hum, QUESTION, ["dog barking", "rain", "sea waves"], **PLAIN)
     end = fresh.engine.tokenize("<|im_end|>")
     for option, logprob in zip(choice.options, choice.logprobs, strict=True):
         total = 0.0
-        with fresh._talk.conversation.session.fork() as fork:
+        with fresh._conversation.session.fork() as fork:
             fork.truncate(fork.n_past - 1)
             fork.feed("\n")
             for token in fresh.engine.tokenize(option, parse_special=False) + end:
@@ -307,7 +308,7 @@ def test_without_reading_the_graph_is_the_same(fresh, hum):
 def test_attention_of_choices_is_that_of_the_answer(fresh, hum):
     answer = fresh.ask(hum, QUESTION, max_tokens=6, attention=True)
     fresh.reset()
-    choice = fresh.choose(hum, QUESTION, [answer.text, "something else"], attention=True)
+    choice = fresh.choose(hum, QUESTION, [answer.text, "something else"], attention=True, **PLAIN)
     n = len(choice.attention[0].tokens)
     assert choice.attention[0].tokens == answer.attention.tokens[:n]
     np.testing.assert_allclose(choice.attention[0].after, answer.attention.after[:n], atol=2e-2)
@@ -318,19 +319,19 @@ def test_the_system_and_the_question_are_told_apart(fresh, hum):
     from mata_cpp.readout.reader import PromptRegions
 
     seen = []
-    conversation = fresh._talk.conversation
-    parts = conversation._parts
-    conversation._parts = lambda plan, run: seen.append(parts(plan, run)) or seen[-1]
+    conversation = fresh._conversation
+    regions = conversation._regions
+    conversation._regions = lambda *arguments: seen.append(regions(*arguments)) or seen[-1]
     try:
         first = fresh.ask(hum, QUESTION, max_tokens=3, attention=True)
         fresh.ask("And now?", max_tokens=3, attention=True)
     finally:
-        del conversation._parts
+        del conversation._regions
     clip = first.audio[0].span
     assert seen[0] == PromptRegions(clip[0], clip[0], first.usage.prompt_tokens)
 
     def text(start, end):
-        return b"".join(fresh.engine.token_bytes(token, special=True) for token in conversation._fed[start:end])
+        return b"".join(fresh.engine.token_bytes(token, special=True) for token in conversation.image.keys[start:end])
 
     shift = clip[1] - clip[0] - 1  # the clip is one unit among the tokens
     assert text(seen[1].turn_start - shift, seen[1].prompt_end - shift) == (
@@ -376,10 +377,10 @@ def test_two_threads(fresh, hum):
 
 def test_context_full(fresh, hum):
     fresh.ask(hum, QUESTION, max_tokens=4)
-    before = fresh._talk.conversation.session.n_past
+    before = fresh._conversation.session.n_past
     with pytest.raises(ContextFullError, match="n_ctx is 4096"):
         fresh.ask("word " * 5000)
-    assert fresh._talk.conversation.session.n_past == before
+    assert fresh._conversation.session.n_past == before
     assert fresh.ask(QUESTION, max_tokens=4).usage.completion_tokens > 0
 
 

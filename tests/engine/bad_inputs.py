@@ -24,7 +24,7 @@ def use(model: str, mmproj: str | None, adapter: str | None) -> None:
     session.feed_tokens([1, 2, 3])
     session.set_mata("scale", [0.1] * engine.n_layer, [(0, 2, 1.0)])
     session.feed_tokens([4])
-    _core.Sampler(engine).sample(session)
+    _core.Sampler(engine).sample(session.logits())
     session.close()
     engine.close()
 

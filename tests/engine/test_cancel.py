@@ -1,4 +1,4 @@
-"""cancel() from another thread reaches an encoder in the middle of a clip, and the model is usable afterwards."""
+"""A Cancel that another thread sets reaches an encoder in the middle of a clip, and the model is usable afterwards."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from parity.audio import models
 from parity.prompts import templates
 from parity.prompts.vocabulary import add_tokenizer
 
-from mata_cpp import Audio, AudioChat, CancelledError
+from mata_cpp import Audio, AudioChat, AudioModel, Cancel, CancelledError
+from mata_cpp.audio.encoder import AudioEncoder
 
 N_LAYERS = 100
 """So that one window takes long enough to be stopped in its middle; a graph holds few more."""
 
 RATE, SECONDS = 16000, 20
+
+
+def encoder(chat: AudioChat) -> AudioEncoder:
+    return chat.model._loaded.encoder
 
 
 def noise(seed: int, seconds: float = SECONDS) -> Audio:
@@ -40,7 +45,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AudioChat]:
 @pytest.fixture(scope="module")
 def soon(chat: AudioChat) -> float:
     """A fifth of the seconds that a whole clip takes."""
-    return chat._encoder.encode(noise(0)).embedding.encode_s / 5
+    return encoder(chat).encode(noise(0)).encoding.embedding.encode_s / 5
 
 
 def cancelled_after(seconds: float, cancel: Callable[[], None]) -> threading.Timer:
@@ -55,14 +60,14 @@ def test_ask_ends_as_cancelled_and_the_next_question_works(chat: AudioChat, soon
     answer = chat.ask(clip, "w1", max_tokens=2)
     timer.join()
     assert (answer.text, answer.finish_reason, answer.usage.prompt_tokens) == ("", "cancelled", 0)
-    assert not chat._encoder.is_cached(clip)
+    assert not encoder(chat).is_known(clip)
     assert chat.messages == []
 
     again = chat.ask(clip, "w1", max_tokens=2)
     assert again.finish_reason != "cancelled"
     assert again.audio[0].tokens == SECONDS * 25
     assert chat.engine.encode_audio(clip.samples(RATE)).embeddings == pytest.approx(
-        chat._encoder.encode(clip).embedding.embeddings
+        encoder(chat).encode(clip).embeddings
     )
     chat.reset()
 
@@ -80,35 +85,45 @@ def test_what_has_no_cancelled_answer_raises(chat: AudioChat, soon: float) -> No
         with pytest.raises(CancelledError):
             call(clip)
         timer.join()
-        assert not chat._encoder.is_cached(clip)
+        assert not encoder(chat).is_known(clip)
 
 
-def test_a_session_stops_its_own_encoding_only(chat: AudioChat, soon: float) -> None:
-    with chat.session() as session, chat.session() as other:
-        clip = noise(20)
+def test_a_cancel_stops_the_encoding_that_it_was_given_to(chat: AudioChat, soon: float) -> None:
+    with chat.session() as session:
+        other, clip = Cancel(), noise(20)
         timer = cancelled_after(soon, other.cancel)
-        session.feed(clip)
+        session.feed(clip, cancel=Cancel())
         timer.join()
-        assert session.n_past == session.clips[0].tokens
+        assert other.cancelled and session.n_past == session.clips[0].tokens
 
-        clip = noise(21)
-        before = session.n_past
-        timer = cancelled_after(soon, session.cancel)
+
+def test_a_cancelled_feed_leaves_the_session_as_it_was(chat: AudioChat, soon: float) -> None:
+    with chat.session() as session:
+        session.feed([1])
+        cancel, clip = Cancel(), noise(21)
+        timer = cancelled_after(soon, cancel.cancel)
         with pytest.raises(CancelledError):
-            session.feed(clip)
+            session.feed(clip, cancel=cancel)
         timer.join()
-        assert session.n_past == before and not chat._encoder.is_cached(clip)
-        with pytest.raises(CancelledError):
-            session.feed(clip)
-        session.clear_cancel()
+        assert session.n_past == 1 and not encoder(chat).is_known(clip)
         session.feed(clip)
-        assert session.n_past == 2 * before
+        assert session.n_past == 1 + session.clips[0].tokens
 
 
-def test_a_session_of_another_engine_is_refused(chat: AudioChat, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with (
-        AudioChat(chat.model_path, mmproj=chat.mmproj_path, n_ctx=256, n_threads=1) as other,
-        other.session() as session,
-        pytest.raises(ValueError, match="another engine"),
-    ):
-        chat.engine.encode_audio(noise(30, 0.5).samples(RATE), session=session.core)
+def test_a_cancel_that_is_set_stops_everything(chat: AudioChat) -> None:
+    cancel = Cancel()
+    cancel.cancel()
+    clip = noise(22)
+    assert chat.ask(clip, "w1", cancel=cancel).finish_reason == "cancelled"
+    with pytest.raises(CancelledError):
+        chat.choose(clip, "w1", ["w2", "w3"], cancel=cancel)
+    with pytest.raises(CancelledError):
+        chat.model.encode(clip, cancel=cancel)
+    assert not encoder(chat).is_known(clip)
+
+
+def test_a_cancel_stops_loading(chat: AudioChat) -> None:
+    cancel = Cancel()
+    cancel.cancel()
+    with pytest.raises(CancelledError):
+        AudioModel(chat.model_path, mmproj=chat.mmproj_path, cancel=cancel)

@@ -260,6 +260,7 @@ def test_truncate_reaches_back_beyond_the_window(engines: Engines, name: str) ->
 @pytest.mark.parametrize("name", ["llama", "gemma2"])
 def test_cancelling_leaves_the_session_as_it_was(engines: Engines, name: str) -> None:
     """The same for a feed that is cancelled half way, whose tokens may have taken cells of the session itself."""
+    from mata_cpp._core import Cancel
     from mata_cpp.errors import CancelledError
 
     engine = engines(name, n_ctx=512, n_batch=64, n_ubatch=64)
@@ -276,13 +277,13 @@ def test_cancelling_leaves_the_session_as_it_was(engines: Engines, name: str) ->
         before.feed_tokens(tokens[:60])
         session.feed_tokens(tokens[:30])
         before.close()
-        timer = threading.Timer(milliseconds / 1000, session.cancel)
+        cancel = Cancel()
+        timer = threading.Timer(milliseconds / 1000, cancel.cancel)
         timer.start()
         try:
-            session.feed_tokens(tokens[30:])
+            session.feed_tokens(tokens[30:], cancel=cancel)
         except CancelledError:
             n_cancelled += 1
-            session.clear_cancel()
             assert session.n_past == 30
             session.feed_tokens([7])
             assert distance(session.logits(), wanted) <= 2e-4

@@ -32,7 +32,7 @@ def test_not_asked_for(make_chat, clip):
     chat = make_chat()
     answer = chat.ask(clip, QUESTION)
     assert answer.attention is None and "attention" not in answer.to_dict()
-    assert chat._talk.conversation.session.core.reading is None
+    assert chat._conversation.session.core.reading is None
 
 
 def test_shapes_and_sums(make_chat, clip):
@@ -127,7 +127,7 @@ def test_layers_and_heads(make_chat, clip):
         ("yes", "attention must be True, False or a Reading, not 'yes'"),
         (Reading(30), "layer 30 does not exist: this model has layers 0 to 29"),
         (Reading("3:6", average=9), "layer 9 is to be averaged but is not among the layers that are read"),
-        (Reading([0, 2]), "layer 0 of this model has no attention to read"),
+        (Reading([0, 2]), "layer 0 of this model has no attention"),
     ],
 )
 def test_what_cannot_be_read(make_chat, clip, attention, message):
@@ -167,7 +167,7 @@ def test_length_stop_and_cancel(make_chat, clip):
     answer = pieces[-1].answer
     assert answer.finish_reason == "cancelled"
     assert "".join(answer.attention.tokens) == answer.text == "a l" and len(answer.attention.after) == 3
-    assert chat._talk.conversation.session.core.reading is None
+    assert chat._conversation.session.core.reading is None
 
 
 def test_an_empty_answer(make_chat, clip):
@@ -191,7 +191,7 @@ def test_compare(make_chat, clip):
 
 def test_choose(make_chat, clip):
     chat = make_chat({"script": lambda p, m: "dog"})
-    choice = chat.choose(clip, "Which?", ["cat", "dogs"], attention=True)
+    choice = chat.choose(clip, "Which?", ["cat", "dogs"], attention=True, listed=False)
     assert [a.tokens for a in choice.attention] == [list("cat"), list("dogs")]
     said = chat.ask(clip, "Which?", attention=True).attention
     np.testing.assert_allclose(choice.attention[1].after[:3], said.after, atol=1e-6)

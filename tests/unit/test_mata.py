@@ -6,8 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mata_cpp import Mata
-from mata_cpp.mata import auto_layers, format_layers, parse_focus, parse_layers
+from mata_cpp import Mata, MataError
+from mata_cpp.mata import Boost, auto_layers, boost_of, format_layers, parse_focus, parse_layers
+
+
+def engine(n_layer, attention_layers=None, refusal=""):
+    layers = list(range(n_layer)) if attention_layers is None else attention_layers
+    return SimpleNamespace(n_layer=n_layer, attention_layers=layers, mata_refusal=refusal)
 
 
 def clip(start, end, seconds, heard=None):
@@ -49,7 +54,6 @@ def test_auto_is_never_empty():
 def test_layers(layers, expected):
     mata = Mata(layers=layers)
     assert mata.resolve_layers(28) == tuple(expected)
-    assert [layer for layer, alpha in enumerate(mata.alphas(28)) if alpha] == list(expected)
     hash(mata)
 
 
@@ -76,9 +80,53 @@ def test_alpha_must_be_a_number(alpha):
 
 
 def test_alpha_may_be_negative_or_zero():
-    assert Mata(-0.5).alphas(4) == [0.0, -0.5, -0.5, 0.0]
-    assert Mata(0).alphas(4) == [0.0] * 4
+    assert boost_of(engine(4), Mata(-0.5)).alphas == [0.0, -0.5, -0.5, 0.0]
+    assert Mata(0).alpha == 0.0
     assert Mata(np.float32(0.5)).alpha == 0.5
+
+
+@pytest.mark.parametrize("mata", [None, Mata(0), Mata(layers=range(0)), Mata(0, layers=[])])
+def test_off(mata):
+    assert boost_of(engine(28), mata) is None
+    assert boost_of(engine(28, refusal="no attention"), mata) is None
+
+
+def test_boost():
+    boost = boost_of(engine(28), Mata(0.2))
+    assert boost == Boost(Mata(0.2), tuple(range(10, 20)), 28)
+    assert [layer for layer, alpha in enumerate(boost.alphas) if alpha == 0.2] == list(range(10, 20))
+
+
+def test_boost_is_refused_where_mata_cannot_work():
+    with pytest.raises(MataError, match=r"MATA cannot work here: no attention; use mata=None \(--no-mata\)"):
+        boost_of(engine(28, refusal="no attention"), Mata())
+    with pytest.raises(ValueError, match="layers 0 to 27"):
+        boost_of(engine(28), Mata(0, layers=[28]))
+    with pytest.raises(ValueError, match="must be a Mata"):
+        boost_of(engine(28), 0.1)
+
+
+# Models whose layers are of two kinds ------------------------------------------------------------
+
+HYBRID = range(3, 36, 4)
+"""Layers 3, 7, ... 35 of 36 have attention."""
+
+
+def test_auto_is_the_middle_third_of_the_layers_with_attention():
+    assert Mata().resolve_layers(36, HYBRID) == (15, 19, 23)
+    assert boost_of(engine(36, list(HYBRID)), Mata()).layers == (15, 19, 23)
+
+
+def test_a_slice_leaves_out_layers_without_attention():
+    assert Mata(layers="10:20").resolve_layers(36, HYBRID) == (11, 15, 19)
+    with pytest.raises(ValueError, match="layers 8:11 of this model have no attention"):
+        Mata(layers="8:11").resolve_layers(36, HYBRID)
+
+
+def test_a_named_layer_without_attention_is_refused():
+    assert Mata(layers=[-1, 7]).resolve_layers(36, HYBRID) == (7, 35)
+    with pytest.raises(ValueError, match="layer 8 of this model has no attention"):
+        Mata(layers=[7, 8]).resolve_layers(36, HYBRID)
 
 
 def test_mode():
@@ -127,16 +175,21 @@ def test_bad_focus(focus):
 
 
 def test_texts():
-    assert Mata().describe(30) == "alpha 0.1, layers 10:21 of 30, mode scale"
-    assert Mata(0.25, [1, 3], "abs", (1, 2.5)).describe(4) == "alpha 0.25, layers 1,3 of 4, mode abs, focus 1:2.5 s"
+    assert boost_of(engine(30), Mata()).describe() == "alpha 0.1, layers 10:21 of 30, mode scale"
+    focused = boost_of(engine(4), Mata(0.25, [1, 3], "abs", (1, 2.5)))
+    assert focused.describe() == "alpha 0.25, layers 1,3 of 4, mode abs, focus 1:2.5 s"
     assert format_layers([]) == "none"
+
+
+def test_to_dict():
     assert Mata(layers=range(2), focus=(0, 1)).to_dict() == {
         "alpha": 0.1,
         "layers": [0, 1],
         "mode": "scale",
         "focus": [0.0, 1.0],
     }
-    assert Mata().to_dict(28)["layers"] == list(range(10, 20))
+    assert Mata(focus=(0, math.inf)).to_dict()["focus"] == [0.0, None]
+    assert Mata().to_dict()["layers"] == "auto"
 
 
 def test_parsing():
