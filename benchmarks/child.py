@@ -1,4 +1,4 @@
-"""One measured process: when each piece of its output came, and the most memory it held.
+"""One measured process: when each piece of its output came, its processor time, and the most memory it held.
 
 Only the standard library: what this process holds is a lower bound of what the kernel reports for its children
 (ru_maxrss counts the time between fork and exec), so the process that measures has to stay small.
@@ -25,6 +25,7 @@ class Child:
 
     command: list[str]
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     max_rss: int = 0  # bytes
     stdout: list[tuple[float, bytes]] = field(default_factory=list)
     stderr: list[tuple[float, bytes]] = field(default_factory=list)
@@ -80,6 +81,7 @@ def run(command: Sequence[str], *, timeout: float, env: Mapping[str, str] | None
         for stream in (process.stdout, process.stderr):
             stream.close()
     child.seconds = time.perf_counter() - started
+    child.cpu_seconds = usage.ru_utime + usage.ru_stime
     child.max_rss = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if process.returncode:
         last = ([line for line in child.log.splitlines() if line.strip()] or ["no message"])[-1]

@@ -18,7 +18,10 @@ set(GIT_EXE "" CACHE FILEPATH "")
 
 # GGML_NATIVE (code for the processor of this machine) is left at llama.cpp's default, which is ON here and
 # OFF when cross compiling or when SOURCE_DATE_EPOCH is set.  Wheels for other machines need -DGGML_NATIVE=OFF.
-# So is GGML_OPENMP: ON, and used where the compiler has it.
+
+# ggml's own threads (0006-cpu-threads-sleep.patch). GNU's OpenMP makes a team for every thread that computes, ends the
+# process where the system refuses threads, and is many times slower beside other busy processes.
+set(GGML_OPENMP OFF CACHE BOOL "")
 
 if(CMAKE_HOST_SYSTEM_NAME STREQUAL "Darwin")
     if(CMAKE_HOST_SYSTEM_PROCESSOR STREQUAL "arm64")

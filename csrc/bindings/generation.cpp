@@ -16,8 +16,8 @@ static std::shared_ptr<Generation> make(std::shared_ptr<Session> session, std::s
         throw Error(ErrorKind::Argument, "a generation needs a session and a sampler");
     }
     py::gil_scoped_release release;
-    auto generation = std::make_shared<Generation>(session, std::move(sampler),
-        GenerationParams { max_tokens, std::move(stop), logprobs, repeat_limit, ignore_end, attention }, std::move(cancel));
+    std::shared_ptr<Generation> generation(new Generation(session, std::move(sampler),
+        GenerationParams { max_tokens, std::move(stop), logprobs, repeat_limit, ignore_end, attention }, std::move(cancel)), UnlessForked());
     session->engine()->generate(generation);
     return generation;
 }

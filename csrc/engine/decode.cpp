@@ -44,7 +44,7 @@ void Engine::let_others_pass() {
 }
 
 void Engine::check_process() const {
-    if (process_id() != pid_) {
+    if (foreign_process()) {
         throw Error(ErrorKind::Engine, "the model was loaded before fork(): load it in this process, or start processes with spawn");
     }
 }
@@ -59,6 +59,9 @@ Engine::Alive Engine::alive() const {
 }
 
 void Engine::retire(llama_seq_id seq) {
+    if (foreign_process()) {
+        return; // who held the mutex at fork() is not here to let go of it
+    }
     std::lock_guard<std::mutex> guard(retired_mutex_);
     retired_.push_back(seq);
 }
@@ -87,7 +90,7 @@ std::shared_ptr<Session> Engine::new_session_locked() {
         throw Error(ErrorKind::ContextFull, "all " + std::to_string(facts_.n_seq_max) + " sessions are in use: close some, or raise n_seq_max");
     }
     const llama_seq_id seq = free_seqs_.back();
-    auto session = std::make_shared<Session>(shared_from_this(), seq);
+    std::shared_ptr<Session> session(new Session(shared_from_this(), seq), UnlessForked());
     free_seqs_.pop_back();
     return session;
 }

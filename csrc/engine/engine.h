@@ -10,6 +10,7 @@
 #include "error.h"
 #include "turnstile.h"
 
+#include "ggml-cpu.h"
 #include "llama.h"
 #include "mtmd.h"
 
@@ -30,6 +31,20 @@ namespace mata {
 class Generation;
 class Scheduler;
 class Session;
+
+int64_t process_id();
+
+// Deletes an object in the process that made it. In a child it stays as it is: a thread that the child does not have
+// may have been in the middle of changing it, or wait at a condition that is its member.
+struct UnlessForked {
+    int64_t pid = process_id();
+
+    template <typename T> void operator()(T * p) const {
+        if (process_id() == pid) {
+            delete p;
+        }
+    }
+};
 
 struct EngineParams {
     std::string model_path;
@@ -80,6 +95,7 @@ public:
 
     // Frees model and cache. Sessions that still exist throw from then on. Waits for a running computation; what is
     // being generated ends with an error.
+    // Nothing is freed in a child of the process that loaded the model.
     void close();
     bool closed() const { return closed_; }
 
@@ -134,12 +150,15 @@ private:
     struct ModelDeleter   { void operator()(llama_model   * p) const { llama_model_free(p); } };
     struct ContextDeleter { void operator()(llama_context * p) const { llama_free(p); } };
 
+    struct PoolDeleter    { void operator()(ggml_threadpool * p) const { ggml_threadpool_free(p); } };
+
     using Lock = std::unique_lock<Turnstile>;
     Lock lock();                            // throws when closed; frees the sequences of dead sessions
     Lock lock_for_loop();
     void check_usable();                    // with the lock held
     void let_others_pass();                 // with the lock held, between two pieces of a long task; throws when closed
     void check_process() const;
+    bool foreign_process() const { return process_id() != pid_; } // a child, after fork()
 
     void load_model  (const EngineParams & params);
     void load_context(const EngineParams & params);
@@ -168,6 +187,8 @@ private:
     using Alive = std::shared_lock<std::shared_mutex>;
     Alive alive() const;                    // throws when closed
 
+    // One pool for the language model and the encoder, and for whichever thread calls. Freed after both.
+    std::unique_ptr<ggml_threadpool, PoolDeleter>  pool_;
     std::unique_ptr<llama_model,   ModelDeleter>   model_;
     std::unique_ptr<llama_context, ContextDeleter> ctx_;
     mtmd::context_ptr    mtmd_;
@@ -193,7 +214,7 @@ private:
     bool                                  in_loop_ = false; // not on a thread of the interpreter
     bool                                  broken_ = false;
     std::string                           broken_why_;
-    int64_t                               pid_ = 0;     // threads do not survive fork()
+    const int64_t                         pid_ = process_id(); // threads do not survive fork()
     std::function<bool()>                 interrupted_;
     std::chrono::steady_clock::time_point last_check_;
     uint32_t                              n_asked_ = 0;
@@ -218,7 +239,8 @@ void close_all_engines();
 // Number of physical cores this process may use.
 int32_t default_threads();
 
-int64_t process_id();
+// Of n_threads threads, the caller's among them, or of as many as the system grants.
+ggml_threadpool * new_threadpool(int32_t n_threads);
 
 std::string system_info();
 std::vector<std::pair<std::string, std::string>> devices();

@@ -79,28 +79,47 @@ static auto guarded(const std::string & path, const std::string & what, F && f) 
     }
 }
 
-static std::mutex                           g_engines_mutex;
-static std::vector<std::weak_ptr<Engine>>   g_engines;
+// The engines of one process. A child gets its own: the parent's mutex may be locked for good there.
+struct Registry {
+    const int64_t                      pid = process_id();
+    std::mutex                         mutex;
+    std::vector<std::weak_ptr<Engine>> engines;
+};
+
+static std::atomic<Registry *> g_registry { nullptr };
+
+static Registry & registry() {
+    Registry * now = g_registry;
+    while (!now || now->pid != process_id()) {
+        auto own = std::make_unique<Registry>();
+        if (g_registry.compare_exchange_strong(now, own.get())) {
+            now = own.release(); // for as long as the process lives
+        }
+    }
+    return *now;
+}
 
 std::shared_ptr<Engine> Engine::load(const EngineParams & params) {
-    auto engine = std::shared_ptr<Engine>(new Engine(params));
+    std::shared_ptr<Engine> engine(new Engine(params), UnlessForked());
     engine->scheduler_ = std::make_shared<Scheduler>(engine);
-    std::lock_guard<std::mutex> guard(g_engines_mutex);
-    g_engines.erase(std::remove_if(g_engines.begin(), g_engines.end(), [](const auto & e) { return e.expired(); }), g_engines.end());
-    g_engines.push_back(engine);
+    Registry & known = registry();
+    std::lock_guard<std::mutex> guard(known.mutex);
+    known.engines.erase(std::remove_if(known.engines.begin(), known.engines.end(), [](const auto & e) { return e.expired(); }), known.engines.end());
+    known.engines.push_back(engine);
     return engine;
 }
 
 void close_all_engines() {
     std::vector<std::shared_ptr<Engine>> engines;
     {
-        std::lock_guard<std::mutex> guard(g_engines_mutex);
-        for (const auto & weak : g_engines) {
+        Registry & known = registry();
+        std::lock_guard<std::mutex> guard(known.mutex);
+        for (const auto & weak : known.engines) {
             if (auto engine = weak.lock()) {
                 engines.push_back(std::move(engine));
             }
         }
-        g_engines.clear();
+        known.engines.clear();
     }
     for (const auto & engine : engines) {
         engine->stop();
@@ -118,13 +137,13 @@ Engine::Engine(const EngineParams & params) : model_path_(params.model_path), in
     std::call_once(once, llama_backend_init);
 
     load_model(params);
+    pool_.reset(new_threadpool(params.n_threads > 0 ? params.n_threads : default_threads()));
     load_context(params);
     load_lora(params);
     if (!params.mmproj_path.empty()) {
         load_mmproj(params);
     }
     read_facts(params);
-    pid_ = process_id();
 
     for (int32_t s = params.n_seq_max - 1; s >= 0; --s) {
         free_seqs_.push_back(s);
@@ -183,7 +202,7 @@ void Engine::load_context(const EngineParams & params) {
     cp.n_ubatch        = params.n_ubatch;
     cp.n_seq_max       = params.n_seq_max;
     cp.n_outputs_max   = std::max(params.n_batch, params.n_seq_max); // llama.cpp asserts this when n_batch is small
-    cp.n_threads       = params.n_threads > 0 ? params.n_threads : default_threads();
+    cp.n_threads       = ggml_threadpool_get_n_threads(pool_.get());
     cp.n_threads_batch = cp.n_threads;
     cp.type_k          = parse_cache_type(params.cache_type_k);
     cp.type_v          = parse_cache_type(params.cache_type_v);
@@ -201,6 +220,7 @@ void Engine::load_context(const EngineParams & params) {
     if (!ctx_) {
         fail(params.model_path, what);
     }
+    llama_attach_threadpool(ctx_.get(), pool_.get(), nullptr);
     n_ubatch_ = (int32_t) llama_n_ubatch(ctx_.get());
 }
 
@@ -241,7 +261,7 @@ void Engine::load_mmproj(const EngineParams & params) {
     auto mp = mtmd_context_params_default();
     mp.use_gpu         = params.n_gpu_layers != 0;
     mp.print_timings   = false;
-    mp.n_threads       = params.n_threads > 0 ? params.n_threads : default_threads();
+    mp.n_threads       = ggml_threadpool_get_n_threads(pool_.get());
     mp.warmup          = false;
     mp.flash_attn_type = parse_flash_attn(params.flash_attn);
 
@@ -264,6 +284,7 @@ void Engine::load_mmproj(const EngineParams & params) {
     facts_.sample_rate = mtmd_get_audio_sample_rate(mtmd_.get());
     facts_.projector   = info.projector;
     facts_.prompt_rule = info.prompt_rule;
+    mata_mtmd_set_threadpool(mtmd_.get(), pool_.get());
     facts_.projector         = mata_mtmd_projector(mtmd_.get());
     facts_.projector_checked = mata_mtmd_audio_checked(mtmd_.get());
     facts_.max_samples       = mata_mtmd_max_samples(mtmd_.get());
@@ -325,6 +346,10 @@ Engine::~Engine() {
 }
 
 void Engine::close() {
+    if (foreign_process()) {
+        closed_ = true;
+        return;
+    }
     std::unique_lock<Turnstile> encoder(encoder_mutex_);
     std::unique_lock<Turnstile> guard(mutex_);
     // Freed after alive_mutex_ is let go: the libraries log while they free, and a log callback may wait for a thread
@@ -332,6 +357,7 @@ void Engine::close() {
     decltype(model_) model;
     decltype(ctx_)   ctx;
     decltype(mtmd_)  mtmd;
+    decltype(pool_)  pool;
     {
         std::lock_guard<std::shared_mutex> last(alive_mutex_);
         closed_ = true;
@@ -339,10 +365,20 @@ void Engine::close() {
         model   = std::move(model_);
         ctx     = std::move(ctx_);
         mtmd    = std::move(mtmd_);
+        pool    = std::move(pool_);
+    }
+    if (broken_ && facts_.n_threads > 1) {
+        // the pool's threads may wait for good in the middle of a graph: what they use stays
+        mtmd.release();
+        (void) ctx.release();
+        (void) model.release();
+        (void) pool.release();
+        return;
     }
     mtmd.reset();
     ctx.reset();
     model.reset();
+    pool.reset();
 }
 
 std::string system_info() {

@@ -61,4 +61,10 @@ int32_t default_threads() {
 #endif
 }
 
+ggml_threadpool * new_threadpool(int32_t n_threads) {
+    auto params = ggml_threadpool_params_default(n_threads);
+    params.poll = 0; // between graphs they sleep: to be woken takes less than a hundredth of a token's time
+    return ggml_threadpool_new(&params);
+}
+
 } // namespace mata

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -83,7 +84,13 @@ void for_frames(int64_t n_frames, const F & work) {
     const int64_t            n_threads = std::min<int64_t>({ 4, std::max(1u, std::thread::hardware_concurrency()), n_frames / 200 + 1 });
     std::vector<std::thread> threads;
     for (int64_t i = 1; i < n_threads; i++) {
-        threads.emplace_back(work, n_frames * i / n_threads, n_frames * (i + 1) / n_threads);
+        const int64_t begin = n_frames * i / n_threads;
+        const int64_t end   = n_frames * (i + 1) / n_threads;
+        try {
+            threads.emplace_back(work, begin, end);
+        } catch (const std::system_error &) {
+            work(begin, end); // the system grants no more threads
+        }
     }
     work(0, n_frames / n_threads);
     for (auto & thread : threads) {

@@ -25,6 +25,10 @@ int64_t mata_mtmd_window_samples(const mtmd_context * ctx);
 // Samples after which the reference stops listening: the rest of a longer clip is dropped. 0 when it has no limit.
 int64_t mata_mtmd_max_samples(const mtmd_context * ctx);
 
+// Threads for what the encoders compute on the CPU, which are to live longer than ctx. Without them every graph makes
+// threads of its own.
+void mata_mtmd_set_threadpool(mtmd_context * ctx, ggml_threadpool_t threadpool);
+
 #ifdef __cplusplus
 }
 #endif
