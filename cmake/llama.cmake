@@ -7,7 +7,7 @@ set(MATA_LLAMA_TREE ${CMAKE_BINARY_DIR}/llama.cpp)
 file(READ ${MATA_LLAMA_DIR}/pin.json pin)
 string(JSON MATA_LLAMA_VERSION GET "${pin}" version)
 
-file(GLOB patches CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/*.patch)
+file(GLOB patches CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/patches/*.patch)
 set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
     ${patches} ${MATA_LLAMA_DIR}/pin.json ${CMAKE_SOURCE_DIR}/cmake/llama_source.py)
 
@@ -20,7 +20,7 @@ if(source)
 endif()
 execute_process(
     COMMAND ${Python_EXECUTABLE} ${CMAKE_SOURCE_DIR}/cmake/llama_source.py
-            --pin ${MATA_LLAMA_DIR}/pin.json --patches ${MATA_LLAMA_DIR} --dest ${MATA_LLAMA_TREE} ${source}
+            --pin ${MATA_LLAMA_DIR}/pin.json --patches ${MATA_LLAMA_DIR}/patches --dest ${MATA_LLAMA_TREE} ${source}
     RESULT_VARIABLE failed
     ERROR_VARIABLE message
     ERROR_STRIP_TRAILING_WHITESPACE)
@@ -47,14 +47,12 @@ endif()
 # EXCLUDE_FROM_ALL keeps its headers and CMake files out of the wheel.
 add_subdirectory(${MATA_LLAMA_TREE} ${CMAKE_BINARY_DIR}/llama-build EXCLUDE_FROM_ALL)
 
-file(GLOB sources CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/*.cpp)
-set(mtmd_sources ${sources})
-list(FILTER mtmd_sources INCLUDE REGEX "/mtmd-[^/]*$")
-list(FILTER sources EXCLUDE REGEX "/mtmd-[^/]*$")
+file(GLOB sources CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/attention/*.cpp)
+file(GLOB mtmd_sources CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/audio/*.cpp)
 target_sources(llama PRIVATE ${sources})
 target_sources(mtmd PRIVATE ${mtmd_sources})
 foreach(target llama mtmd)
-    target_include_directories(${target} PUBLIC ${MATA_LLAMA_DIR})
+    target_include_directories(${target} PUBLIC ${MATA_LLAMA_DIR}/attention ${MATA_LLAMA_DIR}/audio)
 endforeach()
 # llama's private headers are the point of the files in csrc/llama; unity builds would mix them with its own.
 set_source_files_properties(${sources} ${mtmd_sources} TARGET_DIRECTORY llama mtmd
