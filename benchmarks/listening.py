@@ -28,7 +28,8 @@ def placed(path: Path) -> Iterator[tuple[float, Audio]]:
     """(start of the sound in seconds, clip)."""
     samples = Audio(path).samples(RATE)
     n = round(SOUND * RATE)
-    at = int(np.argmax(np.convolve(samples.astype(np.float64) ** 2, np.ones(n), "valid")))
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    at = int(np.argmax(energy[n:] - energy[:-n]))
     sound = samples[at : at + n]
     sound = 0.5 * sound / np.abs(sound).max()
     for start in PLACES:

@@ -162,7 +162,9 @@ def processes(name: str, clips: list[Path], n: int) -> float:
             child.wait()
 
 
-def batched_bench(program: Path, model: Path, lora: Path | None, n: int, prompt: int, tokens: int, threads: int) -> float:
+def batched_bench(
+    program: Path, model: Path, lora: Path | None, n: int, prompt: int, tokens: int, threads: int
+) -> float:
     """llama-batched-bench's tokens a second of text generation with n sequences."""
     command = [str(program), "-m", str(model), "-npp", str(prompt), "-ntg", str(tokens), "-npl", str(n)]
     command += ["-c", "8192", "-t", str(threads), "-tb", str(threads), "-kvu", "-fa", "auto"]
@@ -185,7 +187,14 @@ def batched_bench(program: Path, model: Path, lora: Path | None, n: int, prompt:
 @click.option("--skip-stock", is_flag=True, help="Without llama-batched-bench.")
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path))
 def main(
-    model: str, audio: Path, clips: int, tokens: int, repeats: int, threads: int | None, skip_stock: bool, out: Path | None
+    model: str,
+    audio: Path,
+    clips: int,
+    tokens: int,
+    repeats: int,
+    threads: int | None,
+    skip_stock: bool,
+    out: Path | None,
 ) -> None:
     """Measure many questions at once."""
     paths = sorted(path for path in audio.iterdir() if path.suffix in (".wav", ".flac", ".mp3", ".ogg"))
@@ -206,7 +215,11 @@ def main(
 
     def stock(n: int) -> None:
         assert program is not None
-        theirs[n].append(batched_bench(program, bench.model.model_path, resolve(model).lora, n, bench.prompt_tokens, tokens, n_threads))
+        theirs[n].append(
+            batched_bench(
+                program, bench.model.model_path, resolve(model).lora, n, bench.prompt_tokens, tokens, n_threads
+            )
+        )
 
     for i in range(repeats):
         runs: list[Callable[[], object]] = []
@@ -230,7 +243,9 @@ def main(
     ratio = median([b / a for a, b in zip(alone, beside, strict=True)])
     print(f"first token: alone {median(alone):.3f} s, while 8 decode {median(beside):.3f} s, ratio {ratio:.2f}")
     ratio = median([b / a for a, b in seconds])
-    print(f"second question about the clip from another chat: {median([b for _, b in seconds]):.3f} s, ratio {ratio:.2f}")
+    print(
+        f"second question about the clip from another chat: {median([b for _, b in seconds]):.3f} s, ratio {ratio:.2f}"
+    )
     if out is not None:
         record = {"decode": ours, "stock": theirs, "questions": many, "processes": apart}
         record |= {"first_alone": alone, "first_beside": beside, "second": seconds}

@@ -21,6 +21,7 @@ from mata_cpp.files.resolve import resolve
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.clips import NAMES
+from benchmarks.listening import placed
 
 pytest.importorskip("mata_cpp._core", reason="the extension is not built")
 
@@ -155,15 +156,6 @@ def test_command_line_on_recorded_sound(chat, sound_data):
     assert status == 0 and out.splitlines()[0] == "dog barking" and "MATA off" in err
 
 
-def placed(path, start, seconds=5.0, length=0.8, rate=16000):
-    """The loudest 0.8 s of a recording, from start on, in faint noise."""
-    samples, n = Audio(path).samples(rate), round(length * rate)
-    at = int(np.argmax(np.convolve(samples.astype(np.float64) ** 2, np.ones(n), "valid")))
-    clip = np.random.default_rng(0).normal(0, 0.001, round(seconds * rate)).astype(np.float32)
-    clip[round(start * rate) :][:n] += 0.5 * samples[at : at + n] / np.abs(samples[at : at + n]).max()
-    return Audio((clip, rate))
-
-
 def test_the_map_follows_the_sound(fresh, sound_data):
     """The row that predicts the name weighs the clip's second half more when the sound is there than when it is not.
 
@@ -173,9 +165,8 @@ def test_the_map_follows_the_sound(fresh, sound_data):
     shares = []
     for name in names:
         late = []
-        for start in (0.7, 3.1):
+        for _, clip in placed(sound_data / "esc10" / name):
             fresh.reset()
-            clip = placed(sound_data / "esc10" / name, start)
             weights = fresh.ask(clip, QUESTION, max_tokens=1, attention=True).attention.clips[0].after[0]
             late.append(float(weights[len(weights) // 2 :].sum() / weights.sum()))
         shares.append(late)
