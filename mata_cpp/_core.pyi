@@ -129,7 +129,9 @@ class Engine:
     mata_refusal: str  # "" or why MATA cannot work with this model and context
     attention_layers: list[int]  # layers whose attention can be read: all but those of another kind in hybrid models
     def metadata(self) -> dict[str, str]: ...
-    def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True, cancel: Cancel | None = None) -> list[int]:
+    def tokenize(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True, cancel: Cancel | None = None
+    ) -> list[int]:
         """cancel: stops waiting for a huge text.  Raises CancelledError."""
 
     def token_bytes(self, token: int, *, special: bool = False) -> bytes: ...
@@ -162,7 +164,7 @@ class Engine:
         """How many graphs with MATA in them were built: changing alpha or spans must not build one."""
 
     def close(self) -> None:
-        """Free model and cache.  Waits for a running computation; what is being generated ends with an error."""
+        """Free model and cache.  Waits for a running computation; what is being generated is cancelled."""
 
     @property
     def closed(self) -> bool: ...
@@ -277,7 +279,9 @@ class Token:
     @property
     def bytes(self) -> builtins.bytes: ...  # its text, "" for a special token; a character may span tokens
     @property
-    def logprob(self) -> float: ...  # natural logarithm, before temperature and penalties; NaN unless asked for, or the first
+    def logprob(
+        self,
+    ) -> float: ...  # natural logarithm, before temperature and penalties; NaN unless asked for, or the first
     @property
     def top(self) -> list[tuple[int, float]]: ...  # the likeliest, best first
     @property
@@ -304,12 +308,13 @@ class Generation:
         stop: Sequence[str] = (),
         logprobs: int = -1,
         repeat_limit: int = 32,
+        ignore_end: bool = False,
         attention: bool = False,
         cancel: Cancel | None = None,
     ) -> None:
         """stop: the answer ends with the first of these texts.  logprobs: alternatives given with each token; -1: no
         log-probabilities but the first token's.  repeat_limit: so many tokens that only repeat what stands before them
-        end it, 0: never.  attention: keep the session's sums of attention (set_attention_sums) of each token's row.
+        end it, 0: never.  ignore_end: go on after an end of turn, for measurements.  attention: keep the session's sums of attention (set_attention_sums) of each token's row.
         Raises ValueError, MataError.
         """
 

@@ -443,6 +443,7 @@ class Generation:
         stop=(),
         logprobs=-1,
         repeat_limit=32,
+        ignore_end=False,
         attention=False,
         cancel=None,
     ):
@@ -452,6 +453,7 @@ class Generation:
         session.generating = True
         self._session, self._sampler, self._cancel = session, sampler, cancel or Cancel()
         self._max_tokens, self._logprobs, self._attention = max_tokens, logprobs, attention
+        self._ignore_end = ignore_end
         self._stop, self._text = [text.encode() for text in stop], b""
         self._repetition = Repetition(repeat_limit)
         self._abandoned = False
@@ -487,13 +489,11 @@ class Generation:
         session = self._session
         if self._pending is not None and session.engine.slow is not None:
             session.engine.slow()
-        if self._abandoned or self._cancel.cancelled or session.closed:
+        if self._abandoned or self._cancel.cancelled or session.closed or session.engine.closed:
             self._end("cancelled")
             return
         with session.engine.lock:
             try:
-                if session.engine.closed:
-                    raise errors.MataError("the engine is closed")
                 if self._pending is not None:
                     if session.n_past >= session.engine.n_ctx or session.engine.n_used >= session.engine.n_ctx:
                         self._end("length")
@@ -508,7 +508,7 @@ class Generation:
     def _sample(self, row):
         engine = self._session.engine
         chosen = self._sampler.sample(row)
-        if engine.is_eog(chosen):
+        if engine.is_eog(chosen) and not self._ignore_end:
             self._end("stop")
             return
         logprob, top = math.nan, []

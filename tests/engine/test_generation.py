@@ -179,6 +179,16 @@ def test_a_phrase_over_and_over(engine: Engine, session: Session) -> None:
     assert generation.reason == "repetition" and 4 <= generation.n_repeated <= 16
 
 
+def test_going_on_after_an_end_of_turn(engine: Engine, session: Session) -> None:
+    """For measurements: the end of turn is a token like others."""
+    grammar = 'root ::= "a"'
+    ended = generate(session.fork(), engine, sampler=Sampler(engine, grammar=grammar), max_tokens=50)
+    take_all(ended)
+    assert ended.reason == "stop"
+    endless = generate(session, engine, max_tokens=200, ignore_end=True)
+    assert len(take_all(endless)) == 200 and endless.reason == "length"
+
+
 def test_repetition_for_ever(engine: Engine, session: Session) -> None:
     sampler = Sampler(engine, grammar=SAME)
     generation = generate(session, engine, sampler=sampler, max_tokens=100, repeat_limit=0)
@@ -345,9 +355,8 @@ def test_closing_the_engine_ends_what_is_generated(tiny: TinyFiles) -> None:
     generation = generate(session, engine, sampler=Sampler(engine, grammar=SAME), max_tokens=4000)
     generation.take()
     engine.close()
-    with pytest.raises(MataError, match="closed"):
-        take_all(generation)
-    assert generation.reason == "error"
+    take_all(generation)
+    assert generation.reason == "cancelled"
 
 
 # Attention ---------------------------------------------------------------------------------------
