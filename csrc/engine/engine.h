@@ -94,7 +94,7 @@ public:
     Engine & operator=(const Engine &) = delete;
 
     // Frees model and cache. Sessions that still exist throw from then on. Waits for a running computation; what is
-    // being generated ends with an error.
+    // being generated is cancelled.
     // Nothing is freed in a child of the process that loaded the model.
     void close();
     bool closed() const { return closed_; }
