@@ -261,9 +261,7 @@ class CachePool:
                 best, length = image, count
         return best, length
 
-    def _with_prefix(
-        self, image: CacheImage | None, keys: Sequence[Key], keep: int
-    ) -> tuple[CacheImage | None, int]:
+    def _with_prefix(self, image: CacheImage | None, keys: Sequence[Key], keep: int) -> tuple[CacheImage | None, int]:
         """The image cut to its first keep keys, or a new one that shares more; no image if it has to wait for one."""
         source, length = self._best(keys)
         if source is not None and length > keep and source is not image:

@@ -35,9 +35,9 @@ WAIT_S = 0.05
 class AudioChat:
     """A conversation with a model: earlier clips, questions and answers stay in its context.
 
-    model: an AudioModel, which may have any number of chats (``model.chat()`` is shorter), or what AudioModel takes: then
-    the chat loads a model of its own, with the other arguments as there, and closes it.  mata: None turns it off; the
-    property may be changed between turns.  system: the system message (None: what the model's reference or chat
+    model: an AudioModel, which may have any number of chats (``model.chat()`` is shorter), or what AudioModel takes:
+    then the chat loads a model of its own, with the other arguments as there, and closes it.  mata: None turns it off;
+    the property may be changed between turns.  system: the system message (None: what the model's reference or chat
     template says by itself).
 
     One question at a time: a question from another thread waits for its turn, and one from a thread that is in the
@@ -290,9 +290,7 @@ class AudioChat:
             audio, question, given, mata=self._mata, system=self._system, seed=self._seed, cancel=cancel
         )
 
-    def _stream(
-        self, method: str, audio: AudioLike, question: str | None, given: Mapping[str, Any]
-    ) -> Iterator[Piece]:
+    def _stream(self, method: str, audio: AudioLike, question: str | None, given: Mapping[str, Any]) -> Iterator[Piece]:
         request = self._request(method, audio, question, given, options.ask_names())
         return self._answer(request, request.sampling.sampler(self.engine))
 

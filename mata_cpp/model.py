@@ -131,7 +131,10 @@ class AudioModel:
 
     @property
     def mata(self) -> Mata | None:
-        """The setting of questions that give none, and of new chats; None is off.  Raises MataError, ValueError when set."""
+        """The setting of questions that give none, and of new chats; None is off.
+
+        Raises MataError, ValueError when set.
+        """
         return self._mata
 
     @mata.setter
@@ -162,7 +165,7 @@ class AudioModel:
         }
 
     def describe_mata(self, mata: Mata | Keep | None = KEEP) -> str:
-        """E.g. "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" or "MATA off", for the model's setting or another."""
+        """E.g. "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" or "MATA off", for the model's own or another."""
         boost = boost_of(self.engine, self._mata if isinstance(mata, Keep) else mata)
         return "MATA off" if boost is None else f"MATA on ({boost.describe()})"
 
@@ -204,8 +207,9 @@ class AudioModel:
             try:
                 for item in items:
                     if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+                        shown = checks.short_repr(item)
                         raise ValueError(
-                            f"an item must be (audio, question) or (audio, question, options), not {checks.short_repr(item)}"
+                            f"an item must be (audio, question) or (audio, question, options), not {shown}"
                         )
                     running.append(threads.submit(ask, item))
                     if len(running) > parallel:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from ._core import Cancel, Engine
 
 Samples = NDArray[np.floating[Any]] | NDArray[np.integer[Any]] | Sequence[float]
-AudioSource = Audio | EncodedClip | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | tuple[Samples, int]
+AudioSource = (
+    Audio | EncodedClip | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | tuple[Samples, int]
+)
 """One clip: an Audio, or anything that Audio takes."""
 
 AudioLike = AudioSource | Sequence[AudioSource] | None
@@ -132,7 +134,8 @@ def split_question(audio: AudioLike, question: str | None) -> tuple[AudioLike, s
         if not isinstance(audio, str):
             raise ValueError("a question is missing: ask(audio, question), or ask(question) to go on")
         if audio.strip() and os.path.isfile(audio):
-            raise ValueError(f"{checks.short_repr(audio)} is a file, and a question about it is missing: ask(audio, question)")
+            shown = checks.short_repr(audio)
+            raise ValueError(f"{shown} is a file, and a question about it is missing: ask(audio, question)")
         audio, question = None, audio
     if not isinstance(question, str) or not question.strip():
         raise ValueError("the question must be a text that is not empty")

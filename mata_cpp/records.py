@@ -73,9 +73,11 @@ class Timings:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A generated token.  token: its text (a part of a character shows as a mark).  logprob: the natural logarithm of the
-    probability that the model gave it, before temperature, penalties and grammar.  top: the likeliest tokens at its
-    place, best first."""
+    """A generated token.
+
+    token: its text (a part of a character shows as a mark).  logprob: the natural logarithm of the probability that the
+    model gave it, before temperature, penalties and grammar.  top: the likeliest tokens at its place, best first.
+    """
 
     token: str
     id: int
@@ -169,7 +171,7 @@ class Choice:
 
     @property
     def scored_by(self) -> str:
-        """"contrast with silence" or "likelihood": what the scores are."""
+        """ "contrast with silence" or "likelihood": what the scores are."""
         return "likelihood" if self.silence_logprobs is None else "contrast with silence"
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._core import Cancel, Engine, Sampler
 
 SILENCE_LEVEL = 1e-4
-"""Amplitude of the noise that stands for silence (-80 dB of full scale): digital zeros are nothing that was recorded."""
+"""Amplitude of the noise that stands for silence (-80 dB of full scale): no recording has digital zeros."""
 
 MAX_KNOWN_SILENCES = 256
 
@@ -53,7 +53,7 @@ class Request:
 
 
 class Activity:
-    """Which threads are computing: closing a model waits for them, but for no one who holds a stream and reads nothing."""
+    """Which threads are computing: closing a model waits for them, but not for who holds a stream and reads nothing."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

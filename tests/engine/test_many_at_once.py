@@ -66,7 +66,7 @@ def same(answer: Answer, wanted: Answer) -> bool:
 
 
 def talk(model: AudioModel, asked: list[tuple[Audio, str, Mata | None]], known: list[Answer], seed: int, n: int) -> int:
-    """A thread's rounds: questions in chats of its own, some cancelled, some left in the middle; how many were whole."""
+    """A thread's rounds: questions in chats of its own, some cancelled, some left half way; how many were whole."""
     rng = random.Random(seed)
     whole = 0
     for _ in range(n):
@@ -187,7 +187,9 @@ def test_chats_do_not_mix(model: AudioModel) -> None:
     clips = [noise(70 + i) for i in range(4)]
     known = [model.chat(mata=None).ask(clip, "w3", max_tokens=4).text for clip in clips]
     with ThreadPoolExecutor(4) as threads:
-        got = list(threads.map(lambda pair: pair[0].ask(pair[1], "w3", max_tokens=4).text, zip(chats, clips, strict=True)))
+        got = list(
+            threads.map(lambda pair: pair[0].ask(pair[1], "w3", max_tokens=4).text, zip(chats, clips, strict=True))
+        )
     assert got == known
     for chat, clip in zip(chats, clips, strict=True):
         assert [c.content_id for m in chat.messages for c in m.clips] == [clip.content_id]

@@ -1,4 +1,6 @@
-"""A tiny random event network and what an Ultravox projector makes of it (csrc/llama/audio/mtmd-audio-events.h), in NumPy.
+"""A tiny random event network and what an Ultravox projector makes of it, in NumPy.
+
+The network in C++: csrc/llama/audio/mtmd-audio-events.h.
 
 Whisper's encoder needs no second implementation here: with a last norm of weight 0 its rows are that norm's bias,
 whatever the clip, and the projector behind them is written out below.
