@@ -5,8 +5,9 @@
 The first run builds llama-batched-bench of the pinned llama.cpp, unpatched (benchmarks/stock.py).  All runs are
 interleaved, the order reversed every other round; a ratio is the median of the rounds' ratios.
 
-decode       tokens a second in all when 1, 2, 4, 8, 16 answers of --tokens tokens are generated at once, beside
-             llama-batched-bench with as many sequences and as long a prompt (its S_TG; it samples nothing)
+decode       tokens a second in all when 1, 2, 4, 8, 16 answers of --tokens tokens are generated at once, with MATA,
+             beside llama-batched-bench with as many sequences and as long a prompt (its S_TG; it samples nothing).
+             Without the model's adapter, if it has one: llama-batched-bench takes none
 questions    questions a second of ask_many over different clips, beside as many processes of one thread as there are
              cores, each with a share of the clips
 first token  of a question that comes alone, and of one that comes while 8 others are generated; and of a second
@@ -21,7 +22,6 @@ import re
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ from mata_cpp.decoding.sampling import Sampling
 from mata_cpp.files.resolve import resolve
 
 if TYPE_CHECKING:
-    from mata_cpp import _core
+    from mata_cpp import AudioModel, _core
     from mata_cpp.session import Session
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -70,24 +70,28 @@ class Bench:
 
         self.name, self.paths, self.tokens = name, clips, tokens
         self.model = AudioModel(name, n_threads=threads, n_ctx=8192)
+        self.bare = self.model
+        if resolve(name).lora is not None:
+            files = self.model.model_path, self.model.mmproj_path
+            self.bare = AudioModel(files[0], mmproj=files[1], n_threads=threads, n_ctx=8192)
         self.clips = [Audio(path) for path in clips]
         self.model.ask(self.clips[0], QUESTION)
         self.prompt_tokens = 0
 
-    def started(self, n: int, max_tokens: int) -> tuple[list[Session], list[_core.Generation]]:
+    def started(self, model: AudioModel, n: int, max_tokens: int) -> tuple[list[Session], list[_core.Generation]]:
         """n answers that do not end by themselves, over prompts that are in the cache."""
         from mata_cpp import _core
 
         sessions = []
         for i in range(n):
-            session = self.model.session(self.model.mata)
-            session.feed(self.model.prompt(self.clips[i % len(self.clips)], LONG))
+            session = model.session(model.mata)
+            session.feed(model.prompt(self.clips[i % len(self.clips)], LONG))
             sessions.append(session)
-        self.prompt_tokens = sessions[0].n_past
+            self.prompt_tokens = session.n_past
         return sessions, [
             _core.Generation(
                 session.core,
-                Sampling().sampler(self.model.engine),
+                Sampling().sampler(model.engine),
                 max_tokens=max_tokens,
                 repeat_limit=0,
                 ignore_end=True,
@@ -97,7 +101,7 @@ class Bench:
 
     def decode(self, n: int) -> float:
         """Tokens a second while n answers are generated, from the first token of the last one on."""
-        sessions, runs = self.started(n, self.tokens)
+        sessions, runs = self.started(self.bare, n, self.tokens)
         tokens = []
         for run in runs:
             while some := run.take():
@@ -117,7 +121,7 @@ class Bench:
     def first_token(self, busy: int = 0) -> float:
         """Seconds from a question about an unknown clip to its first token, while busy others are generated."""
         self.model.forget()
-        sessions, runs = self.started(busy, 1000)
+        sessions, runs = self.started(self.model, busy, 600)
         self.model.forget()
         seconds = self.model.ask(self.clips[-1], QUESTION).timings.first_token_s
         assert not any(run.finished for run in runs)
@@ -162,13 +166,10 @@ def processes(name: str, clips: list[Path], n: int) -> float:
             child.wait()
 
 
-def batched_bench(
-    program: Path, model: Path, lora: Path | None, n: int, prompt: int, tokens: int, threads: int
-) -> float:
+def batched_bench(program: Path, model: Path, n: int, prompt: int, tokens: int, threads: int) -> float:
     """llama-batched-bench's tokens a second of text generation with n sequences."""
     command = [str(program), "-m", str(model), "-npp", str(prompt), "-ntg", str(tokens), "-npl", str(n)]
     command += ["-c", "8192", "-t", str(threads), "-tb", str(threads), "-kvu", "-fa", "auto"]
-    command += [] if lora is None else ["--lora", str(lora)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     rows = [line for line in result.stdout.splitlines() if re.match(r"\|\s*\d", line)]
     if result.returncode or not rows:
@@ -215,11 +216,7 @@ def main(
 
     def stock(n: int) -> None:
         assert program is not None
-        theirs[n].append(
-            batched_bench(
-                program, bench.model.model_path, resolve(model).lora, n, bench.prompt_tokens, tokens, n_threads
-            )
-        )
+        theirs[n].append(batched_bench(program, bench.model.model_path, n, bench.prompt_tokens, tokens, n_threads))
 
     for i in range(repeats):
         runs: list[Callable[[], object]] = []
@@ -251,7 +248,7 @@ def main(
         record |= {"first_alone": alone, "first_beside": beside, "second": seconds}
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     bench.model.close()
-    assert threading.active_count() == 1
+    bench.bare.close()
 
 
 if __name__ == "__main__":

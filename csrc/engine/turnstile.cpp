@@ -6,49 +6,75 @@ static double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void Turnstile::enter(bool loop) {
-    std::unique_lock<std::mutex> own(own_);
-    if (held_) {
-        wait(own, loop);
-    } else {
-        held_         = true;
-        held_by_loop_ = loop;
-        since_        = Clock::now();
+void Turnstile::take(bool loop) {
+    if (lingers_ && !loop) {
+        credit_ -= seconds_since(since_);
     }
-}
-
-void Turnstile::wait(std::unique_lock<std::mutex> & own, bool loop) {
-    Waiter waiter;
-    if (loop) {
-        loop_ = &waiter;
-    } else {
-        tasks_.push_back(&waiter);
-    }
-    waiter.cv.wait(own, [&] { return waiter.granted; });
-}
-
-void Turnstile::grant(bool loop) {
-    Waiter * next = loop ? loop_ : tasks_.front();
-    if (loop) {
-        loop_ = nullptr;
-    } else {
-        tasks_.pop_front();
-    }
+    lingers_      = false;
     held_         = true;
     held_by_loop_ = loop;
     since_        = Clock::now();
-    next->granted = true;
-    next->cv.notify_one(); // own_ is held: the waiter cannot be gone before this returns
+}
+
+void Turnstile::enter(bool loop) {
+    std::unique_lock<std::mutex> own(own_);
+    if (!held_ && !(loop && lingers_)) {
+        take(loop);
+    } else if (loop) {
+        wait_for_loop(own);
+    } else {
+        wait(own);
+    }
+}
+
+void Turnstile::wait(std::unique_lock<std::mutex> & own) {
+    Waiter waiter;
+    tasks_.push_back(&waiter);
+    waiter.cv.wait(own, [&] { return waiter.granted; });
+}
+
+void Turnstile::wait_for_loop(std::unique_lock<std::mutex> & own) {
+    Waiter waiter;
+    loop_ = &waiter;
+    while (!waiter.granted) {
+        if (!lingers_) {
+            waiter.cv.wait(own);
+            continue;
+        }
+        waiter.cv.wait_until(own, since_ + LINGER);
+        if (lingers_ && Clock::now() >= since_ + LINGER) {
+            loop_ = nullptr; // no task came
+            take(true);
+            return;
+        }
+    }
 }
 
 void Turnstile::leave() {
+    const bool   by_task = !held_by_loop_;
     const double seconds = seconds_since(since_);
-    credit_ = held_by_loop_ ? TASK_SHARE*seconds : credit_ - seconds;
+    credit_ = by_task ? credit_ - seconds : TASK_SHARE*seconds;
     held_   = false;
-    if (loop_ && (tasks_.empty() || credit_ <= 0.0)) {
-        grant(true);
-    } else if (!tasks_.empty()) {
-        grant(false);
+
+    Waiter * next = nullptr;
+    if (!tasks_.empty() && (!loop_ || credit_ > 0.0)) {
+        next = tasks_.front();
+        tasks_.pop_front();
+        take(false);
+    } else if (by_task && credit_ > 0.0) {
+        lingers_ = true;
+        since_   = Clock::now();
+        if (loop_) {
+            loop_->cv.notify_one();
+        }
+    } else if (loop_) {
+        next  = loop_;
+        loop_ = nullptr;
+        take(true);
+    }
+    if (next) {
+        next->granted = true;
+        next->cv.notify_one(); // own_ is held: the waiter cannot be gone before this returns
     }
 }
 
@@ -68,9 +94,14 @@ bool Turnstile::contended() {
 
 void Turnstile::yield() {
     std::unique_lock<std::mutex> own(own_);
-    if (others_turn()) {
-        leave();
-        wait(own, false); // leave() has let someone in, so there is someone to wait for
+    if (!others_turn()) {
+        return;
+    }
+    leave();
+    if (held_) {
+        wait(own);
+    } else {
+        take(false);
     }
 }
 
