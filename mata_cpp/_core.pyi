@@ -208,11 +208,16 @@ class Session:
         """
 
     def clear_mata(self) -> None: ...
-    def fork(self, n_past: int = -1) -> Session:
-        """A session sharing the first n_past positions of this one's KV (negative: all), with the same MATA setting.
+    def fork(self) -> Session:
+        """A session sharing this one's KV, with the same MATA setting and logits.
 
-        Logits come along when all positions do.  A part can be shared also while a Generation runs on this one.
-        Raises ContextFullError (n_seq_max are alive), ValueError when the memory cannot be cut.
+        Raises ContextFullError (n_seq_max are alive), MataError while a Generation runs on this one.
+        """
+
+    def share(self, n_past: int) -> Session:
+        """A session that has the first n_past positions of this one's KV, and neither its MATA setting nor logits.
+
+        Also while this one is fed or generated from.  Raises ContextFullError, ValueError when the memory cannot be cut.
         """
 
     def truncate(self, n_past: int) -> None:

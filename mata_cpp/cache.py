@@ -59,6 +59,7 @@ class CacheImage:
         self.pending: list[int] = []
         self.n_plain = 0
         self.target = 0  # positions that a running question may take
+        self.forks = 0  # and sequences, besides its own
         self.generations: list[_core.Generation] = []
 
     @property
@@ -104,7 +105,7 @@ class CacheImage:
 
     def fork(self, n_keys: int) -> CacheImage:
         """An image that shares the first n_keys keys.  Raises ContextFullError, ValueError as cut does."""
-        twin = CacheImage(self.session.fork(None, n_past=self.position(n_keys)))
+        twin = CacheImage(self.session.share(self.position(n_keys)))
         twin.keys, twin.ends = self.keys[:n_keys], self.ends[:n_keys]
         twin.n_plain = min(self.n_plain, n_keys)
         return twin
@@ -112,9 +113,7 @@ class CacheImage:
     @property
     def growth(self) -> int:
         """Positions that a running question may still take."""
-        if self.generations and all(generation.finished for generation in self.generations):
-            return 0
-        return max(0, self.target - self.session.n_past)
+        return 0 if self.finished else max(0, self.target - self.session.n_past)
 
     @property
     def finished(self) -> bool:
@@ -135,24 +134,24 @@ class CachePool:
         self._taken: dict[int, CacheImage] = {}  # by questions that wait or run
         self._queue: deque[object] = deque()
         self._can_cut = True
-        self._spared: CacheImage | None = None
+        self._spared: tuple[CacheImage | None, ...] = ()  # not to be evicted for their own sake
 
     def new_session(self, mata: Mata | None = None) -> Session:
         """A plain session, for which an idle image goes where all sequences are in use.  Raises ContextFullError."""
-        return Session(self._engine, self._encoder, mata, with_room=self.with_room)
+        try:
+            return Session(self._engine, self._encoder, mata, with_room=self.with_room)
+        except ContextFullError:
+            gc.collect()  # sessions that nobody can reach any more
+            return Session(self._engine, self._encoder, mata, with_room=self.with_room)
 
     def with_room(self, make: Make) -> _core.Session:
         """A new sequence; idle images go where none is left.  Raises ContextFullError."""
-        collected = False
         while True:
             try:
                 return make()
             except ContextFullError:
-                if collected and not self._evict():
+                if not self._evict(waiting=True):
                     raise
-                if not collected:
-                    gc.collect()  # sessions that nobody can reach any more
-                    collected = True
 
     # Taking and giving back ------------------------------------------------------------------
 
@@ -166,7 +165,7 @@ class CachePool:
             if not image.intact:
                 image.session.close()
                 return None
-            image.generations, image.target = [], 0
+            image.generations, image.target, image.forks = [], 0, 0
             self._taken[id(image)] = image
             return image
 
@@ -174,7 +173,7 @@ class CachePool:
         """The question has ended: the image is idle."""
         with self._changed:
             self._taken.pop(id(image), None)
-            image.generations, image.target = [], 0
+            image.generations, image.target, image.forks = [], 0, 0
             if not image.lost:
                 self._idle[id(image)] = image
                 self._idle.move_to_end(id(image))
@@ -211,9 +210,11 @@ class CachePool:
         keep: int,
         encoded: Mapping[str, EncodedClip],
         answer: int,
+        forks: int,
         cancel: _core.Cancel,
     ) -> tuple[CacheImage, int] | None:
-        """An image that holds a beginning of keys and nothing else, with room for the rest and answer more positions.
+        """An image that holds a beginning of keys and nothing else, with room for the rest and answer more positions,
+        and with so many sequences beside its own.
 
         image: the question's own (claimed), which holds the first keep keys; None: a new one.  The second value
         says how many keys are there.  None is returned where the image was lost while waiting, or the rest has clips
@@ -230,14 +231,14 @@ class CachePool:
                         raise CancelledError("cancelled")
                     if image is not None and image.lost:
                         return None
-                    if self._queue[0] is ticket:
+                    if self._queue[0] is ticket and self._has_sequences(image, forks):
                         image, keep = self._with_prefix(image, keys, keep)
                         if image is not None:
                             rest = keys[keep:]
                             if any(isinstance(key, str) and key not in encoded for key in rest):
                                 return None
                             total = image.position(keep) + positions(rest, encoded)
-                            if self._make_room(image, total, answer):
+                            if self._make_room(image, total, answer, forks):
                                 done = True
                                 return image, keep
                     self._changed.wait(WAIT_S)
@@ -264,8 +265,16 @@ class CachePool:
     def _with_prefix(self, image: CacheImage | None, keys: Sequence[Key], keep: int) -> tuple[CacheImage | None, int]:
         """The image cut to its first keep keys, or a new one that shares more; no image if it has to wait for one."""
         source, length = self._best(keys)
+        self._spared = (source, image)
+        try:
+            return self._prefixed(image, source, length, keep)
+        finally:
+            self._spared = ()
+
+    def _prefixed(
+        self, image: CacheImage | None, source: CacheImage | None, length: int, keep: int
+    ) -> tuple[CacheImage | None, int]:
         if source is not None and length > keep and source is not image:
-            self._spared = source  # or it might go to make room for its own fork
             try:
                 twin = source.fork(length)
             except ValueError:
@@ -277,8 +286,7 @@ class CachePool:
                     self.drop(image)
                 self._taken[id(twin)] = twin
                 return twin, length
-            finally:
-                self._spared = None
+            self._spared = (image,)
         if image is not None and keep < len(image.keys):
             try:
                 image.cut(keep)
@@ -288,54 +296,72 @@ class CachePool:
                 image, keep = None, 0
         if image is None:
             try:
-                image, keep = CacheImage(self.new_session()), 0
+                session = Session(self._engine, self._encoder, with_room=self.with_room)
             except ContextFullError:
-                if not self._taken:
+                if not any(not other.lost for other in self._taken.values()):
                     raise
                 return None, 0
+            image, keep = CacheImage(session), 0
             self._taken[id(image)] = image
         return image, keep
 
-    def _make_room(self, image: CacheImage, total: int, answer: int) -> bool:
+    def _has_sequences(self, image: CacheImage | None, forks: int) -> bool:
+        """Whether the sequences suffice for one more question beside those that run; or nobody runs who could give some."""
+        running = [
+            other for other in self._taken.values() if other is not image and other.target and not other.finished
+        ]
+        needed = 1 + forks + sum(1 + other.forks for other in running)
+        return not running or needed <= self._engine.n_seq_max
+
+    def _make_room(self, image: CacheImage, total: int, answer: int, forks: int) -> bool:
         """Whether there is room for total positions in image and an answer; then it is the image's.
 
         False: others run, and will leave some.  Raises ContextFullError.
         """
         n_ctx = self._engine.n_ctx
-        others = [other for other in self._taken.values() if other is not image]
+        others = [other for other in self._taken.values() if other is not image and not other.lost]
         while True:
             used = self._engine.n_used
             free = n_ctx - used - sum(other.growth for other in others)
             needed = total - image.session.n_past
             if needed + answer <= free:
-                image.target = total + answer
+                image.target, image.forks = total + answer, forks
                 return True
             if total + MIN_ANSWER <= n_ctx:
                 if self._evict():
                     continue
                 if any(other.target and not other.finished and not other.lost for other in others):
                     return False
-                waiting = next((other for other in others if not other.target and not other.lost), None)
-                if waiting is not None:
-                    waiting.session.close()
-                    continue
+                self._spared = (image,)
+                try:
+                    if self._evict(waiting=True):
+                        continue
+                finally:
+                    self._spared = ()
                 if needed + MIN_ANSWER <= free:
-                    image.target = total + free - needed
+                    image.target, image.forks = total + free - needed, forks
                     return True
             raise context_full(total + MIN_ANSWER, max(0, used - image.session.n_past), n_ctx)
 
-    def _evict(self) -> bool:
-        """Give up the oldest idle image, or one whose question has ended and waits for its reader."""
+    def _evict(self, *, waiting: bool = False) -> bool:
+        """Give up the oldest idle image, or one whose question has ended and waits for its reader; if waiting, also one
+        whose question has not begun."""
         with self._changed:
             for key, image in list(self._idle.items()):
-                if image is not self._spared:
+                if image not in self._spared:
                     del self._idle[key]
                     if not image.lost:
                         image.session.close()
                         return True
+            for key, image in list(self._taken.items()):
+                if image.finished and image not in self._spared:
+                    del self._taken[key]
+                    if not image.lost:
+                        image.session.close()
+                        return True
             for image in self._taken.values():
-                if image.finished and not image.lost and image is not self._spared:
-                    image.session.close()
+                if waiting and not image.target and not image.lost and image not in self._spared:
+                    image.session.close()  # its question has not begun, and is planned again
                     return True
         return False
 

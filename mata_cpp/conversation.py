@@ -104,9 +104,11 @@ class Conversation:
         *,
         answer: int,
         cancel: Cancel,
+        forks: int = 0,
         before_last: BeforeLast | None = None,
     ) -> Prefill:
-        """Bring the messages into the cache, logits ready under mata, with room for answer more positions.
+        """Bring the messages into the cache, logits ready under mata, with room for answer more positions and for so
+        many forks at a time.
 
         ContextFullError comes before anything is fed; a stop in the middle leaves a cache that the next
         prefill can build on.  before_last is called when only the last run of tokens, whose last row predicts, is
@@ -124,7 +126,7 @@ class Conversation:
                     self._pool.release(own)
                 raise
             started = time.perf_counter()
-            found = self._pool.open(own, plan.keys, plan.keep, encoded, answer, cancel)
+            found = self._pool.open(own, plan.keys, plan.keep, encoded, answer, forks, cancel)
             if found is not None:
                 break
         image, keep = found
@@ -162,6 +164,7 @@ class Conversation:
         """The question has ended: the image may go when room is needed."""
         if self._image is not None:
             self._pool.release(self._image)
+        self._prompts.keep_clips(self.messages)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -207,7 +210,7 @@ class Conversation:
         before_last: BeforeLast | None,
     ) -> None:
         session = image.session
-        session.mata = mata
+        session.prepare(mata)
         image.text, image.pending = None, []
         runs = _runs(plan.keys[keep:], encoded)
         for number, run in enumerate(runs):

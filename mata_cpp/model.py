@@ -376,6 +376,8 @@ class AudioModel:
     def _register(self, cancel: Cancel) -> Cancel:
         with self._lock:
             self._requests.add(cancel)
+            if self._closed:
+                cancel.cancel()
         return cancel
 
 

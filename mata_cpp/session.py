@@ -114,6 +114,11 @@ class Session:
         """What mata does to this model; None where it is off."""
         return self._boost
 
+    def prepare(self, mata: Mata | None) -> None:
+        """Set mata for what is fed next, whose clips may not be there yet.  Raises ValueError, MataError."""
+        self._boost = boost_of(self._engine, mata)
+        self._mata = mata
+
     # Feeding ---------------------------------------------------------------------------------
 
     def feed(self, parts: FeedPart | Sequence[FeedPart], *, cancel: _core.Cancel | None = None) -> None:
@@ -152,7 +157,7 @@ class Session:
         markers: with the tokens that the model wants around audio.  final: nothing more follows
         before the next token is predicted, so the last run is fed with MATA on.
         """
-        if self._boost is not None:
+        if self._boost is not None and not markers:  # with markers, a turn has checked all its clips
             new = [self._encoder.audible_seconds(run) for run in runs if not isinstance(run, list)]
             heard = [min(clip.seconds, clip.heard_seconds) for clip in self._clips]
             self._boost.mata.check_focus(heard + new)
@@ -205,35 +210,38 @@ class Session:
 
     # Branching -------------------------------------------------------------------------------
 
-    def fork(self, mata: Mata | Keep | None = KEEP, *, n_past: int | None = None) -> Session:
-        """A session that shares the KV cache up to here, or the first n_past positions of it.
+    def fork(self, mata: Mata | Keep | None = KEEP) -> Session:
+        """A session that shares the KV cache up to here.
 
         With a setting given, the last token is computed again under it; everything before it is the
         same for every setting.  A session whose attention is read has forks whose attention is read.
-        Raises ContextFullError, ValueError.
+        Raises ContextFullError.
         """
-        whole = n_past is None or n_past == self.n_past
         setting = self._mata if isinstance(mata, Keep) else mata
-        twin = object.__new__(Session)
-        twin._boost = boost_of(self._engine, setting)
-        twin._engine, twin._encoder, twin._with_room = self._engine, self._encoder, self._with_room
-        core, end = self._core, -1 if n_past is None else checks.integer(n_past, "n_past", 0, self.n_past)
-        twin._core = self._with_room(lambda: core.fork(end))
-        twin._mata = setting
-        twin._clips = [clip for clip in list(self._clips) if whole or clip.span[1] <= end]
-        twin._last_token = self._last_token if whole else None
+        twin = self._twin(setting, self._core.fork)
+        twin._clips = list(self._clips)
+        twin._last_token = self._last_token
         twin._switched = self._switched
-        twin._read = None
         try:
-            if whole:
-                twin.read_with(self._read)
-            twin._switch(on=whole)
-            if whole and not isinstance(mata, Keep) and self._last_token is not None:
+            twin.read_with(self._read)
+            twin._switch(on=True)
+            if not isinstance(mata, Keep) and self._last_token is not None:
                 twin._core.truncate(self.n_past - 1)
                 twin._core.feed_tokens([self._last_token])
         except BaseException:
             twin.close()
             raise
+        return twin
+
+    def share(self, n_past: int) -> Session:
+        """A session that has the first n_past positions of this one, and MATA off; it has no logits before it is fed.
+
+        Raises ContextFullError, ValueError where the model's memory cannot be cut.
+        """
+        end = checks.integer(n_past, "n_past", 0, self.n_past)
+        core = self._core
+        twin = self._twin(None, lambda: core.share(end))
+        twin._clips = [clip for clip in list(self._clips) if clip.span[1] <= end]
         return twin
 
     def truncate(self, n_past: int) -> None:
@@ -268,6 +276,16 @@ class Session:
         return f"Session(n_past={self.n_past}, audio_spans={self.audio_spans}, mata={self._mata})"
 
     # -----------------------------------------------------------------------------------------
+
+    def _twin(self, mata: Mata | None, make: Make) -> Session:
+        twin = object.__new__(Session)
+        twin._boost = boost_of(self._engine, mata)
+        twin._engine, twin._encoder, twin._with_room = self._engine, self._encoder, self._with_room
+        twin._core = self._with_room(make)
+        twin._mata = mata
+        twin._clips, twin._last_token = [], None
+        twin._switched, twin._read = None, None
+        return twin
 
     def _tokens(self, part: Any) -> list[int]:
         if isinstance(part, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -19,7 +20,7 @@ from .conversation import Conversation, Prefill
 from .decoding import MAX_TOKENS, scoring
 from .decoding.plain import Generation
 from .decoding.sampling import Sampling
-from .errors import CancelledError, MataError, ModelError
+from .errors import CancelledError, ModelError
 from .mata import Mata, boost_of
 from .prompts.builder import Message
 from .readout.reader import Reader
@@ -105,11 +106,17 @@ class Loaded:
 
     def __init__(self, engine: Engine, load_s: float, find_damage: Callable[[], str | None]) -> None:
         self.engine, self.load_s, self.find_damage = engine, load_s, find_damage
+        self._pid = os.getpid()
         self.encoder = AudioEncoder(engine)
         self.pool = CachePool(engine, self.encoder)
         self.computing = Activity()
         self.silences: OrderedDict[object, list[float]] = OrderedDict()
         """Scores of options after silence, by everything that they depend on."""
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that loaded the model: its locks may be held there for good."""
+        return os.getpid() != self._pid
 
 
 class Turn:
@@ -141,13 +148,15 @@ class Turn:
                         shown += len(logprobs)
                         yield from self._outside(Piece(text, logprobs=logprobs))
                 finally:
-                    self._record(messages, generation)
+                    if not self._loaded.forked:
+                        self._record(messages, generation)
                 result = self._result(request, generation, prefill, started, request.mata, reader)
                 rest = tuple((generation.logprobs or [])[shown:])
                 yield from self._outside(Piece("", result, logprobs=rest))
         finally:
-            self._conversation.release()
-            computing.leave()
+            if not self._loaded.forked:
+                self._conversation.release()
+                computing.leave()
 
     def compare(self, request: Request) -> tuple[Answer, Answer]:
         """(with MATA, without) from one prefill, both generated at once; the conversation goes on with the first."""
@@ -187,14 +196,15 @@ class Turn:
         try:
             yield piece
         finally:
-            self._loaded.computing.enter()
+            if not self._loaded.forked:
+                self._loaded.computing.enter()
 
     def _compare(self, request: Request) -> tuple[Answer, Answer]:
         started = time.perf_counter()
         messages = self._messages(request)
         conversation = self._conversation
         with self._reader(request) as reader:
-            prefill = self._prefill(request, messages, reader, 2 * request.max_tokens)
+            prefill = self._prefill(request, messages, reader, 2 * request.max_tokens, forks=1)
             session = conversation.session
             with session.fork(mata=None) as twin:
                 twin_reader = None if reader is None else reader.twin(twin)
@@ -225,9 +235,10 @@ class Turn:
         rows = scoring.option_tokens(self._engine, frame, answers)
         end = scoring.end_token(self._engine, frame)
         room = min(scoring.MAX_BATCH, sum(map(len, rows)))
+        forks = max(1, min(len(rows), self._engine.n_seq_max // 4))
         readers: list[Reader] = []
         with self._reader(request) as reader:
-            prefill = self._prefill(request, messages, reader, room)
+            prefill = self._prefill(request, messages, reader, room, forks)
             first_token_s = time.perf_counter() - started
             session = self._conversation.session
 
@@ -239,12 +250,14 @@ class Turn:
                 readers.append(twin)
 
             watch = None if reader is None else observe
-            logprobs = scoring.score_options(self._engine, session, rows, end, watch, cancel=request.cancel)
+            logprobs = scoring.score_options(
+                self._engine, session, rows, end, watch, forks=forks, cancel=request.cancel
+            )
             clips = session.clips
         silence = None
         if form.contrast:
             self._conversation.release()
-            silence = self._after_silence(request, messages, rows, end, room)
+            silence = self._after_silence(request, messages, rows, end, room, forks)
         scores = scoring.contrasted(logprobs, silence)
         counts = [len(row) + (end is not None) for row in rows]
         index = int(np.argmax(scores))
@@ -268,7 +281,13 @@ class Turn:
         )
 
     def _after_silence(
-        self, request: Request, messages: Sequence[Message], rows: list[list[int]], end: int | None, room: int
+        self,
+        request: Request,
+        messages: Sequence[Message],
+        rows: list[list[int]],
+        end: int | None,
+        room: int,
+        forks: int,
     ) -> list[float]:
         """The options' log-likelihoods where every clip of the conversation is replaced by near silence as long."""
         loaded = self._loaded
@@ -282,8 +301,10 @@ class Turn:
         found = loaded.silences.get(known)
         if found is None:
             try:
-                other.prefill(quiet, request.mata, answer=room, cancel=request.cancel)
-                found = scoring.score_options(self._engine, other.session, rows, end, cancel=request.cancel)
+                other.prefill(quiet, request.mata, answer=room, forks=forks, cancel=request.cancel)
+                found = scoring.score_options(
+                    self._engine, other.session, rows, end, forks=forks, cancel=request.cancel
+                )
             finally:
                 other.release()
             loaded.silences[known] = found
@@ -311,7 +332,9 @@ class Turn:
     def _texts(self, tokens: Sequence[int]) -> list[str]:
         return [self._engine.token_bytes(token, special=True).decode("utf-8", "replace") for token in tokens]
 
-    def _prefill(self, request: Request, messages: list[Message], reader: Reader | None, answer: int) -> Prefill:
+    def _prefill(
+        self, request: Request, messages: list[Message], reader: Reader | None, answer: int, forks: int = 0
+    ) -> Prefill:
         """Logits for the first token, under the request's setting."""
         if request.cancel.cancelled:
             raise CancelledError("cancelled")
@@ -325,6 +348,7 @@ class Turn:
             request.mata,
             answer=answer,
             cancel=request.cancel,
+            forks=forks,
             before_last=None if reader is None else reader.start,
         )
         if np.isnan(self._conversation.session.logits()).any():
@@ -390,12 +414,6 @@ def silence(seconds: float, sample_rate: int) -> Audio:
     """A clip of near silence, the same one for the same length."""
     noise = np.random.default_rng(0).standard_normal(max(1, round(seconds * sample_rate)), dtype=np.float32)
     return Audio((noise * np.float32(SILENCE_LEVEL), sample_rate), name="silence")
-
-
-def check_open(engine: Engine, what: str) -> None:
-    """Raises MataError once the model is closed."""
-    if engine.closed:
-        raise MataError(f"this {what} is closed")
 
 
 def _usage(prefill: Prefill, completion_tokens: int) -> Usage:

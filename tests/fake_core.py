@@ -295,17 +295,20 @@ class Session:
         self._check()
         self.mata = None
 
-    def fork(self, n_past=-1):
-        whole = n_past < 0 or n_past == self.n_past
+    def fork(self):
         with self.engine.lock:
-            if whole:
-                self._check()
-            elif not self.engine.truncates:
-                raise ValueError("this memory cannot be cut")
-            end = self.n_past if whole else n_past
+            self._check()
             twin = Session(self.engine)
-            twin.items, twin.cells, twin.mata = self.items[:end], self.cells[:end], self.mata
-            twin._logits = self._logits if whole else None
+            twin.items, twin.cells, twin.mata = list(self.items), list(self.cells), self.mata
+            twin._logits = self._logits
+            return twin
+
+    def share(self, n_past):
+        with self.engine.lock:
+            if n_past < self.n_past and not self.engine.truncates:
+                raise ValueError("this memory cannot be cut")
+            twin = Session(self.engine)
+            twin.items, twin.cells = self.items[:n_past], self.cells[:n_past]
             return twin
 
     # The weights that the fake gives: position p of n weighs 1, or 3 for an audio position in a boosted layer; head h

@@ -17,10 +17,15 @@ namespace py = pybind11;
 
 namespace mata {
 
+static std::thread::id g_main_thread;
+
 // Lets Python's signal handlers run while the engine computes on the main thread; true when one has raised.
 static bool signal_raised() {
     if (!interpreter_alive()) {
         return true;
+    }
+    if (std::this_thread::get_id() != g_main_thread) {
+        return false; // signals are handled there only, and the GIL may be busy
     }
     py::gil_scoped_acquire acquire;
     return PyErr_Occurred() || PyErr_CheckSignals() != 0;
@@ -113,6 +118,11 @@ static int32_t count_audio_tokens(Engine & engine, const FloatArray & samples) {
 }
 
 void register_engine(py::module_ & m) {
+    const auto threading = py::module_::import("threading");
+    if (threading.attr("current_thread")().is(threading.attr("main_thread")())) {
+        g_main_thread = std::this_thread::get_id();
+    }
+
     // A thread that computes when the interpreter goes away would take the GIL back from nobody.
     py::module_::import("atexit").attr("register")(py::cpp_function([] {
         py::gil_scoped_release release;

@@ -107,7 +107,8 @@ void register_session(py::module_ & m) {
         .def("logits_all", [](const Session & s) { return logits(s, true); })
         .def("set_mata", set_mata, py::arg("mode"), py::arg("alpha"), py::arg("spans"))
         .def("clear_mata", &Session::clear_mata, NoGil())
-        .def("fork", &Session::fork, py::arg("n_past") = -1, NoGil())
+        .def("fork", &Session::fork, NoGil())
+        .def("share", &Session::share, py::arg("n_past"), NoGil())
         .def("truncate", &Session::truncate, py::arg("n_past"), NoGil())
         .def("set_attention_readout", [](Session & s, const std::optional<std::vector<int32_t>> & layers) {
                 py::gil_scoped_release release;

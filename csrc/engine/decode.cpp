@@ -25,10 +25,14 @@ Engine::Lock Engine::lock_for_loop() {
     return lock;
 }
 
-void Engine::check_usable() {
+void Engine::check_not_closed() const {
     if (closed_) {
         throw Error(ErrorKind::Engine, "the engine is closed");
     }
+}
+
+void Engine::check_usable() {
+    check_not_closed();
     if (broken_) {
         throw Error(ErrorKind::Engine, "the engine met an internal error (" + broken_why_ + "): load the model again");
     }
@@ -176,7 +180,7 @@ void Engine::run_batch(const llama_batch & batch) {
 }
 
 void Engine::roll_back(const std::vector<std::pair<Session *, int32_t>> & marks) {
-    if (broken_) {
+    if (broken_ || closed_) {
         return;
     }
     for (const auto & [session, n_past] : marks) {
@@ -283,7 +287,7 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits, co
                     mark.first->check_open();
                 }
             }
-            n = std::min(mutex_.contended() ? n_piece : n_batch, entries.size() - first);
+            n = std::min(mutex_.shared() ? n_piece : n_batch, entries.size() - first);
             token.clear(); pos.clear(); seq_id.clear(); output.clear();
             n_seq_id.assign(n, 1);
             for (size_t k = first; k < first + n; ++k) {
@@ -348,7 +352,7 @@ void Engine::decode_embeddings_locked(Session & session, const float * embd, int
                 let_others_pass();
                 session.check_open();
             }
-            n = std::min(!non_causal && mutex_.contended() ? std::min(n_batch, n_ubatch_) : n_batch, n_rows - first);
+            n = std::min(!non_causal && mutex_.shared() ? std::min(n_batch, n_ubatch_) : n_batch, n_rows - first);
             const llama_pos start = session.n_past_;
 
             // M-RoPE: three axes advance together, as in text; the fourth is not used

@@ -103,7 +103,7 @@ int32_t Engine::count_audio_tokens(const float * samples, size_t n_samples) {
     check_audio(samples, n_samples);
     check_process();
     const std::lock_guard<Turnstile> encoder(encoder_mutex_);
-    auto held = lock();
+    check_not_closed();
     mtmd::input_chunks chunks(mtmd_input_chunks_init());
     return (int32_t) cut_audio_locked(samples, n_samples, chunks);
 }
@@ -111,13 +111,17 @@ int32_t Engine::count_audio_tokens(const float * samples, size_t n_samples) {
 AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, const CancelPtr & cancel) {
     check_audio(samples, n_samples);
     check_process();
-    const std::lock_guard<Turnstile> encoder(encoder_mutex_);
-    auto held = lock();
+    const std::lock_guard<Turnstile> encoder(encoder_mutex_); // close() waits for it
+    check_not_closed();
     if (cancelled(cancel)) {
         throw Error(ErrorKind::Cancelled, "cancelled");
     }
     const auto t_start = std::chrono::steady_clock::now();
-    encoder_run_ = { true, cancel, false, 0.0, t_start };
+    mtmd::input_chunks chunks(mtmd_input_chunks_init());
+    const size_t n_tokens = cut_audio_locked(samples, n_samples, chunks);
+
+    auto held = lock();
+    encoder_run_ = { true, cancel, false, 0.0, std::chrono::steady_clock::now() };
     struct Done {
         EncoderRun & run;
         ~Done() { run = {}; }
@@ -125,9 +129,6 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, con
 
     AudioEmbedding res;
     res.n_embd = facts_.n_embd;
-
-    mtmd::input_chunks chunks(mtmd_input_chunks_init());
-    const size_t n_tokens = cut_audio_locked(samples, n_samples, chunks);
     if (n_tokens > (size_t) facts_.n_ctx) {
         // known before the expensive part
         throw Error(ErrorKind::ContextFull, "the clip becomes " + std::to_string(n_tokens) + " audio tokens, more than the context of " +

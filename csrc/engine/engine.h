@@ -142,6 +142,7 @@ public:
 
 private:
     friend class Session;
+    friend class Generation;
     friend class Sampler;
     friend class Scheduler;
 
@@ -156,6 +157,7 @@ private:
     Lock lock();                            // throws when closed; frees the sequences of dead sessions
     Lock lock_for_loop();
     void check_usable();                    // with the lock held
+    void check_not_closed() const;
     void let_others_pass();                 // with the lock held, between two pieces of a long task; throws when closed
     void check_process() const;
     bool foreign_process() const { return process_id() != pid_; } // a child, after fork()

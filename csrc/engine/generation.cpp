@@ -22,7 +22,12 @@ Generation::Generation(std::shared_ptr<Session> session, std::shared_ptr<Sampler
     }
 }
 
+void Generation::check_process() const {
+    session_->engine()->check_process();
+}
+
 bool Generation::take(std::vector<Token> & out, std::chrono::milliseconds timeout) {
+    check_process();
     std::unique_lock<std::mutex> own(mutex_);
     changed_.wait_for(own, timeout, [&] { return !tokens_.empty() || reason_ != FinishReason::Running; });
     std::move(tokens_.begin(), tokens_.end(), std::back_inserter(out));
@@ -37,26 +42,31 @@ bool Generation::take(std::vector<Token> & out, std::chrono::milliseconds timeou
 }
 
 bool Generation::finished() const {
+    check_process();
     std::lock_guard<std::mutex> own(mutex_);
     return reason_ != FinishReason::Running;
 }
 
 FinishReason Generation::reason() const {
+    check_process();
     std::lock_guard<std::mutex> own(mutex_);
     return reason_;
 }
 
 int32_t Generation::n_tokens() const {
+    check_process();
     std::lock_guard<std::mutex> own(mutex_);
     return n_tokens_;
 }
 
 int32_t Generation::n_fed() const {
+    check_process();
     std::lock_guard<std::mutex> own(mutex_);
     return n_fed_;
 }
 
 int32_t Generation::n_repeated() const {
+    check_process();
     std::lock_guard<std::mutex> own(mutex_);
     return repetition_.times();
 }

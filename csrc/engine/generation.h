@@ -60,6 +60,8 @@ public:
     int32_t      n_repeated() const;    // times that the repeated text came, if it ended by repetition
 
 private:
+    void check_process() const; // a child of fork() has no loop, and the mutex may be locked there for good
+
     friend class Engine;
     friend class Scheduler;
 

@@ -63,6 +63,9 @@ static double seconds_since(std::chrono::steady_clock::time_point start) {
 
 // The attention of the row that was computed last, if it is kept.
 static std::shared_ptr<const AttentionSums> last_row(AttentionSums sums) {
+    if (sums.n_rows < 1) {
+        throw Error(ErrorKind::Argument, "no attention was kept of the last row: ask for it before the feed");
+    }
     if (sums.n_rows > 1) {
         for (auto * part : { &sums.sums[0], &sums.sums[1], &sums.time[0], &sums.time[1] }) {
             part->erase(part->begin(), part->end() - (ptrdiff_t) (part->size()/sums.n_rows));
@@ -200,6 +203,12 @@ void Scheduler::decode(Engine & engine, const Running & running) {
             end(*batch.back(), FinishReason::Length); // the newest; the others have its room
             return;
         }
+        for (const auto & g : batch) {
+            end(*g, FinishReason::Error, std::current_exception());
+        }
+        return;
+    } catch (...) { // of llama.cpp itself
+        engine.roll_back(marks);
         for (const auto & g : batch) {
             end(*g, FinishReason::Error, std::current_exception());
         }

@@ -149,32 +149,35 @@ void Session::clear_mata() {
     mata_.reset();
 }
 
-std::shared_ptr<Session> Session::fork(int32_t n_past) {
+std::shared_ptr<Session> Session::fork() {
+    auto held = engine_->lock();
+    check_free();
+    auto child = engine_->new_session_locked();
+    llama_memory_seq_cp(llama_get_memory(engine_->ctx_.get()), seq_, child->seq_, -1, -1);
+    child->n_past_       = n_past_.load();
+    child->logits_       = logits_;
+    child->n_logit_rows_ = n_logit_rows_;
+    if (mata_) {
+        child->apply_mata_locked(*mata_);
+        child->mata_ = mata_;
+    }
+    return child;
+}
+
+std::shared_ptr<Session> Session::share(int32_t n_past) {
     auto held = engine_->lock();
     check_open();
-    const bool whole = n_past < 0 || (n_past == n_past_ && !generating_);
-    if (n_past > n_past_) {
+    if (n_past < 0 || n_past > n_past_) {
         throw Error(ErrorKind::Argument, "cannot share " + std::to_string(n_past) + " positions: there are " + std::to_string(n_past_));
-    }
-    if (whole && generating_) {
-        throw Error(ErrorKind::Engine, "the session is generating: wait for its end, or share a part of it");
     }
     auto child = engine_->new_session_locked();
     llama_memory_t memory = llama_get_memory(engine_->ctx_.get());
     llama_memory_seq_cp(memory, seq_, child->seq_, -1, -1);
     // the whole is copied and then cut: a recurrent state cannot be copied in part
-    if (!whole && !llama_memory_seq_rm(memory, child->seq_, n_past, -1)) {
+    if (n_past < n_past_ && !llama_memory_seq_rm(memory, child->seq_, n_past, -1)) {
         throw Error(ErrorKind::Argument, "this model's memory cannot be cut in the middle");
     }
-    child->n_past_ = whole ? n_past_.load() : n_past;
-    if (whole) {
-        child->logits_       = logits_;
-        child->n_logit_rows_ = n_logit_rows_;
-    }
-    if (mata_) {
-        child->apply_mata_locked(*mata_);
-        child->mata_ = mata_;
-    }
+    child->n_past_ = n_past;
     return child;
 }
 

@@ -71,10 +71,11 @@ public:
     void set_mata(const MataSetting & setting);
     void clear_mata();
 
-    // A session that shares the first n_past positions (negative: all), with the same MATA setting. Logits come along
-    // when all positions do. A part can be shared also while this session generates. Throws Error (Argument) where the
-    // model's memory cannot be cut.
-    std::shared_ptr<Session> fork(int32_t n_past = -1);
+    // A session that has the same positions, logits and MATA setting.
+    std::shared_ptr<Session> fork();
+    // One that has the first n_past positions and nothing else; also while this session is fed or generated from. Throws
+    // Error (Argument) where the model's memory cannot be cut.
+    std::shared_ptr<Session> share(int32_t n_past);
     void truncate(int32_t n_past);
 
     void set_attention_readout(const std::vector<int32_t> & layers);    // empty: none

@@ -87,9 +87,9 @@ bool Turnstile::others_turn() const {
     return !tasks_.empty() || (loop_ && credit_ <= seconds_since(since_));
 }
 
-bool Turnstile::contended() {
+bool Turnstile::shared() {
     std::lock_guard<std::mutex> own(own_);
-    return others_turn();
+    return !tasks_.empty() || loop_;
 }
 
 void Turnstile::yield() {

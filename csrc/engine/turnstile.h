@@ -24,8 +24,8 @@ public:
 
     void lock_for_loop() { enter(true); }
 
-    // Whether the holder, a task, should let someone pass now.
-    bool contended();
+    // Whether others want their share of the time: a long task is better cut into pieces.
+    bool shared();
 
     // By the holder, a task: lets those pass who wait, if their turn has come, and goes on.
     void yield();

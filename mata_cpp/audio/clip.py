@@ -51,9 +51,11 @@ class Audio:
     def samples(self, sample_rate: int | None = None) -> NDArray[np.float32]:
         """Mono float32 [frames] at sample_rate (Hz; None: the source's own)."""
         rate = self.sample_rate if sample_rate is None else int(sample_rate)
-        if rate not in self._resampled:
-            self._resampled = {rate: resample(self._decoded.samples, self.sample_rate, rate)}
-        return self._resampled[rate]
+        found = self._resampled.get(rate)
+        if found is None:
+            found = resample(self._decoded.samples, self.sample_rate, rate)
+            self._resampled = {rate: found}
+        return found
 
     def __repr__(self) -> str:
         return f"Audio({self.name!r}, {self.seconds:.2f} s, {self.sample_rate} Hz, {self.channels} channel(s))"

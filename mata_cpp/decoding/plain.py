@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import checks, extension
-from ..errors import MataError
 from ..records import TokenLogprob
 from ..session import Session
 from . import MAX_TOKENS
@@ -103,7 +102,7 @@ class Generation:
             while tokens := self.core.take():
                 for token in tokens:
                     self._note(token)
-        except MataError as error:  # of the computation: who iterates has met it, or does not care any more
+        except Exception as error:  # of the computation: who iterates has met it, or does not care any more
             _log.debug("a generation ended with an error: %s", error)
 
     def __iter__(self) -> Iterator[str]:

@@ -109,21 +109,22 @@ def score_options(
     end: int | None,
     observe: Callable[[Session], None] | None = None,
     *,
+    forks: int = 8,
     cancel: Cancel | None = None,
 ) -> list[float]:
     """log P(tokens, end of turn | session) of each row, natural logarithm.
 
-    session must have logits; it is left as it was.  The rows are decoded in forks of it, many in
+    session must have logits; it is left as it was.  The rows are decoded in forks of it, so many at most in
     one batch; observe gets each fork after that.  Raises ContextFullError, CancelledError.
     """
     first = log_softmax(session.logits())
     scores: list[float] = []
     while len(scores) < len(rows):
-        forks: list[Session] = []
+        twins: list[Session] = []
         try:
-            batch = _fork_for(session, rows[len(scores) :], forks)
-            engine.decode([(fork.core, tokens, True) for fork, tokens in zip(forks, batch, strict=True)], cancel=cancel)
-            for fork, tokens in zip(forks, batch, strict=True):
+            batch = _fork_for(session, rows[len(scores) : len(scores) + forks], twins)
+            engine.decode([(fork.core, tokens, True) for fork, tokens in zip(twins, batch, strict=True)], cancel=cancel)
+            for fork, tokens in zip(twins, batch, strict=True):
                 after = log_softmax(fork.core.logits_all())  # [n_tokens, n_vocab]
                 followers = tokens[1:] + ([] if end is None else [end])
                 steps = sum(float(after[i, token]) for i, token in enumerate(followers))
@@ -131,7 +132,7 @@ def score_options(
                 if observe is not None:
                     observe(fork)
         finally:
-            for fork in forks:
+            for fork in twins:
                 fork.close()
     return scores
 

@@ -173,6 +173,11 @@ class PromptBuilder:
         text = self.render([*messages[:index], Message(messages[index].role, mark)])
         return text[: max(0, text.find(mark))]
 
+    def keep_clips(self, messages: Sequence[Message]) -> None:
+        """Drop the clips that past markers stand for, but for those of messages."""
+        kept = {clip.content_id[:32] for message in messages for clip in message.clips}
+        self._clips = {key: clip for key, clip in self._clips.items() if key in kept}
+
     def forget(self) -> None:
         """Drop the clips and texts that past markers stand for."""
         self._clips.clear()

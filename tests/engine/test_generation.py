@@ -257,7 +257,7 @@ def test_a_session_that_generates_is_not_free(engine: Engine, session: Session) 
 
 def test_a_part_of_it_can_be_shared_meanwhile(engine: Engine, session: Session) -> None:
     generation = endless(session, engine)
-    twin = session.fork(3)
+    twin = session.share(3)
     generation.cancel()
     take_all(generation)
     twin.feed_tokens(PROMPT[3:])
@@ -268,24 +268,23 @@ def test_a_part_of_it_can_be_shared_meanwhile(engine: Engine, session: Session) 
     wanted.close()
 
 
-@pytest.mark.parametrize("n_past", [-1, 4])
-def test_a_fork_of_everything_has_the_logits(session: Session, n_past: int) -> None:
-    twin = session.fork(n_past)
+def test_a_fork_has_the_logits(session: Session) -> None:
+    twin = session.fork()
     assert twin.n_past == 4 and np.array_equal(twin.logits(), session.logits())
     twin.close()
 
 
-def test_a_fork_of_a_part_has_none(session: Session) -> None:
-    twin = session.fork(2)
+def test_a_shared_part_has_none(session: Session) -> None:
+    twin = session.share(2)
     assert twin.n_past == 2
     with pytest.raises(ValueError, match="no logits"):
         twin.logits()
     twin.close()
 
 
-def test_a_fork_of_more_than_there_is(session: Session) -> None:
+def test_more_than_there_is_cannot_be_shared(session: Session) -> None:
     with pytest.raises(ValueError, match="cannot share 5 positions: there are 4"):
-        session.fork(5)
+        session.share(5)
 
 
 def test_a_session_without_logits(engine: Engine) -> None:

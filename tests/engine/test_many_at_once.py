@@ -15,7 +15,7 @@ from parity.audio import models
 from parity.prompts import templates
 from parity.prompts.vocabulary import add_tokenizer
 
-from mata_cpp import Answer, Audio, AudioChat, AudioModel, Cancel, Mata
+from mata_cpp import Answer, Audio, AudioChat, AudioModel, Cancel, ContextFullError, Mata
 
 RATE = 16000
 N_THREADS, N_ROUNDS, N_ROUNDS_SLOW = 8, 12, 200
@@ -201,3 +201,41 @@ def test_a_chat_used_by_two_threads_takes_turns(model: AudioModel) -> None:
         list(threads.map(lambda i: chat.ask(noise(80 + i), f"w{i}", max_tokens=4), range(6)))
     roles = [message.role for message in chat.messages]
     assert roles == ["user", "assistant"] * 6
+
+
+def test_an_answer_that_nobody_takes_leaves_no_trace(files: tuple[Path, Path]) -> None:
+    """Its sequence goes to the next question, and its place in the books with it."""
+    with AudioModel(files[0], mmproj=files[1], n_ctx=512, n_threads=1, n_seq_max=1) as small:
+        stream = small.stream(noise(1), "w1", max_tokens=4)
+        next(stream)
+        small.ask(noise(2), "w2", max_tokens=4)
+        assert list(stream)[-1].answer is not None
+        with small.session(), pytest.raises(ContextFullError, match="sessions are in use"):
+            small.ask(noise(3), "w3", max_tokens=4)
+
+
+def test_two_comparisons_share_few_sequences(files: tuple[Path, Path]) -> None:
+    with (
+        AudioModel(files[0], mmproj=files[1], n_ctx=4096, n_threads=1, n_seq_max=2) as small,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        runs = [threads.submit(small.compare, noise(i), "w1", max_tokens=20) for i in range(2)]
+        assert all(len(run.result(60)) == 2 for run in runs)
+
+
+def test_a_focus_in_the_second_clip(model: AudioModel) -> None:
+    answer = model.ask([noise(1, 2), noise(2, 10)], "w1", mata=Mata(focus=(5, 8)), max_tokens=2)
+    assert answer.mata is not None and answer.mata.focus == (5, 8)
+
+
+def test_shared_prefixes_bring_no_setting(model: AudioModel) -> None:
+    """A question without MATA after one with it, over the same clip and in the same words."""
+    clip = noise(90)
+    model.forget()
+    wanted = alone(model, (clip, "w5", None))
+    model.forget()
+    alone(model, (clip, "w5", SETTINGS[3]))
+    answer = alone(model, (clip, "w5", None))
+    assert answer.usage.cached_tokens > 0 and same(answer, wanted)
+    assert answer.logprobs is not None and wanted.logprobs is not None
+    assert abs(answer.logprobs[0].logprob - wanted.logprobs[0].logprob) < 2e-3

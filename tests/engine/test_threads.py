@@ -8,9 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
+from parity.audio import models
+from parity.prompts import templates
+from parity.prompts.vocabulary import add_tokenizer
 from tiny_files import TinyFiles
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="neither fork() nor a limit on processes")
@@ -103,12 +107,50 @@ print(json.dumps([engine.n_threads, bool(np.isfinite(session.logits()).all())]))
 """
 
 
+CLOSED = """
+import sys, threading, time
+from mata_cpp import _core
+
+engine = _core.Engine(sys.argv[1], n_ctx=8192, n_batch=64, n_ubatch=32, n_threads=1)
+session = engine.session()
+said = []
+
+def feed():
+    try:
+        session.feed_tokens([4] * 6000)
+    except Exception as error:
+        said.append(str(error))
+
+thread = threading.Thread(target=feed)
+thread.start()
+time.sleep(0.03)
+engine.close()
+thread.join()
+print(said)
+"""
+
+FORK_IN_STREAM = """
+import os, sys
+import numpy as np
+from mata_cpp import AudioModel
+
+model = AudioModel(sys.argv[1], mmproj=sys.argv[2], n_ctx=4096, n_threads=1)
+noise = np.random.RandomState(0).standard_normal(32000).astype(np.float32) / 10
+for piece in model.stream((noise, 16000), "w1", max_tokens=300):
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(0)
+    print(os.waitpid(pid, 0)[1])
+    break
+"""
+
+
 def run(program: str, *words: str | Path) -> str:
     child = subprocess.run(
         [sys.executable, "-c", program, *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=120,
         cwd=Path(words[0]).parent,  # in the repository, its sources would hide the installed package
     )
     assert child.returncode == 0, child.stderr[-2000:]
@@ -129,3 +171,14 @@ def test_refused_threads_are_done_without(tiny: TinyFiles) -> None:
     if result is None:
         pytest.skip("this user is granted threads without limit")
     assert result == [1, True]
+
+
+def test_an_engine_is_closed_while_it_is_fed(tiny: TinyFiles) -> None:
+    assert run(CLOSED, tiny.model("llama")) == "['the engine is closed']"
+
+
+def test_a_child_that_forks_within_a_stream_ends(tmp_path: Path) -> None:
+    tokenizer = partial(add_tokenizer, arch="qwen2_audio", template=templates.TEXT["qwen2_audio"])
+    text = models.write_text("qwen2_audio", tmp_path / "text.gguf", tokenizer)
+    mmproj = models.write_mmproj("qwen2_audio", tmp_path / "mmproj.gguf")
+    assert run(FORK_IN_STREAM, text, mmproj) == "0"

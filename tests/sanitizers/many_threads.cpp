@@ -89,7 +89,7 @@ int talk(const std::shared_ptr<Engine> & engine, const std::vector<std::vector<l
             if (rng() % 4 == 0) { // closed in the middle
                 engine->generate(std::make_shared<Generation>(session, std::make_shared<Sampler>(engine, SamplerParams()),
                     GenerationParams { 64, {}, -1, 0, false, false }, cancel));
-                session->fork(session->n_past()/2)->close();
+                session->share(session->n_past()/2)->close();
                 session->close();
                 continue;
             }

@@ -347,7 +347,9 @@ void mata_weights(const llm_graph_context & g, ggml_tensor * kq, int il) {
     keep(g, llm_graph_input_mata::of(g), node(g, ggml_cont(g.ctx0, rows), "mata_weights_after", il), true, false, il);
 }
 
-bool mata_before_alloc(mata_state * state, const mata_plan_ptr & plan, ggml_backend_sched_t sched, ggml_cgraph * graph) {
+void ggml_backend_sched_plan_anew(ggml_backend_sched_t sched); // 0007-sched-plans-anew.patch
+
+bool mata_before_alloc(mata_state * state, const mata_plan_ptr & plan, ggml_backend_sched_t sched) {
     if (!state) {
         return true;
     }
@@ -359,5 +361,8 @@ bool mata_before_alloc(mata_state * state, const mata_plan_ptr & plan, ggml_back
     }
     const mata_plan_ptr last = std::exchange(state->allocated, plan);
     const bool same = last && plan ? last->same_topology(*plan) : last == plan;
-    return same || ggml_backend_sched_reserve(sched, graph);
+    if (!same) {
+        ggml_backend_sched_plan_anew(sched);
+    }
+    return true;
 }

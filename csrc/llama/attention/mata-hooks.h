@@ -9,7 +9,6 @@
 struct llama_ubatch;
 struct llm_graph_context;
 class  llm_graph_result;
-struct ggml_cgraph;
 
 struct mata_state;  // of a context
 struct mata_plan;   // of a ubatch
@@ -39,7 +38,7 @@ void mata_weights(const llm_graph_context & g, ggml_tensor * kq, int il);
 // Before a graph that was just built is given memory. False when it could not hold what its plan asks for; mata_error
 // says why. The scheduler takes two graphs for one if they have equally many nodes and leaves of fitting sizes, and gives
 // the second the places of the first; two settings of MATA can be such graphs, so memory is planned anew between them.
-bool mata_before_alloc(mata_state * state, const mata_plan_ptr & plan, ggml_backend_sched_t sched, ggml_cgraph * graph);
+bool mata_before_alloc(mata_state * state, const mata_plan_ptr & plan, ggml_backend_sched_t sched);
 
 // After the graph was given to the scheduler: copies the rows to keep, if any, into the state.
 void mata_collect(mata_state * state, const mata_plan_ptr & plan, const llm_graph_result & res, ggml_backend_sched_t sched);
