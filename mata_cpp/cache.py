@@ -306,7 +306,7 @@ class CachePool:
         return image, keep
 
     def _has_sequences(self, image: CacheImage | None, forks: int) -> bool:
-        """Whether the sequences suffice for one more question beside those that run; or nobody runs who could give some."""
+        """Whether the sequences suffice for one more question beside those that run; also if none runs."""
         running = [
             other for other in self._taken.values() if other is not image and other.target and not other.finished
         ]
