@@ -106,6 +106,24 @@ def test_kinds_and_presence(fresh, sound_data):
     assert sum(right) >= 10, right
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("question", ["What is it?", "What sound is this?"])
+def test_short_names_as_choices(fresh, question):
+    """By likelihood alone the answer was "car engine": short names are unlikely answers of this model."""
+    choice = fresh.choose(str(EXAMPLES / "dog.flac"), question, ["dog", "cat", "car engine"])
+    assert choice.text == "dog"
+    assert choice.scored_by == "contrast with silence"
+
+
+def test_choices_on_the_command_line(chat):
+    status, out, err = run("--choices", "dog|cat|car engine", EXAMPLES / "dog.flac", "What is it?", "--threads", "1")
+    assert (status, out) == (0, "dog\n")
+    assert "contrast with silence" in err
+
+
+
 def test_text_without_a_clip(chat):
     """Most of what the text model knew it still knows with the adapter; the model card says how much it lost."""
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
