@@ -188,7 +188,7 @@ class AudioChat:
 
         Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
         """
-        request = self._request("compare", audio, question, given, options.ask_names())
+        request = self._request("compare", audio, question, given, options.ASK_NAMES)
         self._model.need_boost(request)
         request.sampling.sampler(self.engine)
         with self._waited(request):
@@ -201,7 +201,7 @@ class AudioChat:
         Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
         """
         form = choice_form(given)
-        request = self._request("choose", audio, question, given, options.choose_names())
+        request = self._request("choose", audio, question, given, options.CHOOSE_NAMES)
         with self._waited(request):
             return self._turn.choose(request, choices, form)
 
@@ -291,7 +291,7 @@ class AudioChat:
         )
 
     def _stream(self, method: str, audio: AudioLike, question: str | None, given: Mapping[str, Any]) -> Iterator[Piece]:
-        request = self._request(method, audio, question, given, options.ask_names())
+        request = self._request(method, audio, question, given, options.ASK_NAMES)
         return self._answer(request, request.sampling.sampler(self.engine))
 
     def _answer(self, request: Request, sampler: Any) -> Iterator[Piece]:

@@ -185,7 +185,7 @@ class AudioModel:
         The clips are decoded at once, the rest begins with the first piece that is taken; from then on the answer is
         generated whether pieces are taken or not, and they may be taken in any thread.
         """
-        request = self._request("stream", audio, question, given, options.ask_names())
+        request = self._request("stream", audio, question, given, options.ASK_NAMES)
         return self.turn(self.conversation()).answer(request, request.sampling.sampler(self.engine))
 
     def ask_many(self, items: Iterable[Item], *, parallel: int = 8) -> Iterator[Answer]:
@@ -227,7 +227,7 @@ class AudioModel:
         Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
         """
         form = choice_form(given)
-        request = self._request("choose", audio, question, given, options.choose_names())
+        request = self._request("choose", audio, question, given, options.CHOOSE_NAMES)
         return self.turn(self.conversation()).choose(request, choices, form)
 
     def compare(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> tuple[Answer, Answer]:
@@ -235,7 +235,7 @@ class AudioModel:
 
         Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
         """
-        request = self._request("compare", audio, question, given, options.ask_names())
+        request = self._request("compare", audio, question, given, options.ASK_NAMES)
         self.need_boost(request)
         return self.turn(self.conversation()).compare(request)
 

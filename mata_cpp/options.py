@@ -95,8 +95,8 @@ class ChooseOptions(QuestionOptions, total=False):
 
 
 _SAMPLING = {field.name for field in fields(Sampling)}
-_ASK = frozenset(AskOptions.__annotations__)
-_CHOOSE = frozenset(ChooseOptions.__annotations__)
+ASK_NAMES = frozenset(AskOptions.__annotations__)
+CHOOSE_NAMES = frozenset(ChooseOptions.__annotations__)
 FORM = ("contrast", "listed", "letters")
 
 
@@ -105,14 +105,6 @@ def check_names(options: Mapping[str, object], method: str, allowed: frozenset[s
     for name in options:
         if name not in allowed:
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
-
-
-def ask_names() -> frozenset[str]:
-    return _ASK
-
-
-def choose_names() -> frozenset[str]:
-    return _CHOOSE
 
 
 def sampling_of(options: Mapping[str, Any], seed: int) -> Sampling:
