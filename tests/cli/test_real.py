@@ -54,8 +54,9 @@ def chat():
 
 @pytest.fixture
 def fresh(chat):
-    """The chat, with nothing said yet and MATA on."""
+    """The chat, with nothing said yet, nothing kept from other tests and MATA on."""
     chat.reset()
+    chat.model.forget()
     chat.mata = Mata()
     return chat
 
