@@ -270,8 +270,9 @@ class Sampler:
         penalty_last_n: int = 64,
         seed: int = 0,
         grammar: str = "",
+        cancel: Cancel | None = None,
     ) -> None:
-        """Raises ValueError for a bad number or a grammar (GBNF) that does not parse."""
+        """Raises ValueError for a bad number or a grammar (GBNF) that does not parse or is too ambiguous, CancelledError."""
 
     def sample(self, logits: NDArray[np.float32]) -> int:
         """Draw from logits [n_vocab] and accept the token.  Raises ValueError, MataError (NaN, or nothing is finite)."""
@@ -342,3 +343,5 @@ class Generation:
     def n_fed(self) -> int: ...  # of these, in the cache
     @property
     def n_repeated(self) -> int: ...  # times that the repeated text came, if it ended by repetition
+    @property
+    def n_in_phrase(self) -> int: ...  # and its tokens

@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from .audio.encoder import AudioEncoder, EncodedClip
 from .errors import CancelledError, ContextFullError
@@ -131,7 +132,8 @@ class CachePool:
         self._engine, self._encoder = engine, encoder
         self._changed = threading.Condition(threading.RLock())
         self._idle: OrderedDict[int, CacheImage] = OrderedDict()  # by id; the latest last
-        self._taken: dict[int, CacheImage] = {}  # by questions that wait or run
+        # By questions that wait or run.  Weak: what an interrupt leaves behind in the middle of open() is given back.
+        self._taken: WeakValueDictionary[int, CacheImage] = WeakValueDictionary()
         self._queue: deque[object] = deque()
         self._can_cut = True
         self._spared: tuple[CacheImage | None, ...] = ()  # not to be evicted for their own sake

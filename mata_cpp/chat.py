@@ -190,7 +190,7 @@ class AudioChat:
         """
         request = self._request("compare", audio, question, given, options.ASK_NAMES)
         self._model.need_boost(request)
-        request.sampling.sampler(self.engine)
+        request.sampling.sampler(self.engine, request.cancel)
         with self._waited(request):
             return self._turn.compare(request)
 
@@ -292,7 +292,7 @@ class AudioChat:
 
     def _stream(self, method: str, audio: AudioLike, question: str | None, given: Mapping[str, Any]) -> Iterator[Piece]:
         request = self._request(method, audio, question, given, options.ASK_NAMES)
-        return self._answer(request, request.sampling.sampler(self.engine))
+        return self._answer(request, self._turn.sampler(request))
 
     def _answer(self, request: Request, sampler: Any) -> Iterator[Piece]:
         try:

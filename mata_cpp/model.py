@@ -186,7 +186,8 @@ class AudioModel:
         generated whether pieces are taken or not, and they may be taken in any thread.
         """
         request = self._request("stream", audio, question, given, options.ASK_NAMES)
-        return self.turn(self.conversation()).answer(request, request.sampling.sampler(self.engine))
+        turn = self.turn(self.conversation())
+        return turn.answer(request, turn.sampler(request))
 
     def ask_many(self, items: Iterable[Item], *, parallel: int = 8) -> Iterator[Answer]:
         """The answers to many questions, in order; up to parallel of them are generated in one batch.
@@ -295,8 +296,8 @@ class AudioModel:
     # Ending ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Free the model.  Running answers in other threads are cancelled first; streams that nobody reads are not
-        waited for."""
+        """Free the model.  Running answers in other threads are cancelled first, by their Cancel if they were given
+        one; streams that nobody reads are not waited for."""
         with self._lock:
             if self._closed:
                 return

@@ -126,8 +126,18 @@ class Turn:
         self._loaded, self._conversation = loaded, conversation
         self._engine = loaded.engine
 
-    def answer(self, request: Request, sampler: Sampler) -> Iterator[Piece]:
+    def sampler(self, request: Request) -> Sampler | None:
+        """A sampler for answer; None if the request was cancelled.  Raises ValueError as Sampling.sampler does."""
+        try:
+            return request.sampling.sampler(self._engine, request.cancel)
+        except CancelledError:
+            return None
+
+    def answer(self, request: Request, sampler: Sampler | None) -> Iterator[Piece]:
         """The answer in pieces; the last carries the record.  The turn is kept once it has text."""
+        if sampler is None:
+            yield Piece("", self.nothing(request))
+            return
         computing = self._loaded.computing
         computing.enter()
         try:
@@ -209,7 +219,7 @@ class Turn:
             with session.fork(mata=None) as twin:
                 twin_reader = None if reader is None else reader.twin(twin)
                 runs = [
-                    self._generation(request, one, request.sampling.sampler(self._engine), reading)
+                    self._generation(request, one, request.sampling.sampler(self._engine, request.cancel), reading)
                     for one, reading in ((session, reader), (twin, twin_reader))
                 ]
                 conversation.image.generations = [run.core for run in runs]

@@ -397,7 +397,7 @@ class Sampler:
     last = None
     """The latest one that was made."""
 
-    def __init__(self, engine, **settings):
+    def __init__(self, engine, *, cancel=None, **settings):
         self.settings = {**SAMPLING_DEFAULTS, **settings}
         if self.settings["grammar"] == "broken":
             raise ValueError("the grammar does not parse")
@@ -420,7 +420,7 @@ class Repetition:
     PERIOD_MAX, TIMES_MIN = 64, 4
 
     def __init__(self, limit):
-        self.limit, self.times, self.tokens = limit, 0, []
+        self.limit, self.times, self.period, self.tokens = limit, 0, 0, []
         self.same = [0] * (self.PERIOD_MAX + 1)
 
     def add(self, token):
@@ -431,7 +431,7 @@ class Repetition:
             self.same[period] = self.same[period] + 1 if self.tokens[count - period] == token else 0
             times = 1 + self.same[period] // period
             if self.same[period] + period >= self.limit and times >= self.TIMES_MIN:
-                self.times = times
+                self.times, self.period = times, period
                 return True
         return False
 
@@ -475,6 +475,10 @@ class Generation:
     @property
     def n_repeated(self):
         return self._repetition.times
+
+    @property
+    def n_in_phrase(self):
+        return self._repetition.period
 
     def cancel(self):
         self._abandoned = True

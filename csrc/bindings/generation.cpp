@@ -87,6 +87,7 @@ void register_generation(py::module_ & m) {
         .def_property_readonly("n_tokens", [](const Generation & g) { return g.n_tokens(); })
         .def_property_readonly("n_fed", [](const Generation & g) { return g.n_fed(); })
         .def_property_readonly("n_repeated", [](const Generation & g) { return g.n_repeated(); })
+        .def_property_readonly("n_in_phrase", [](const Generation & g) { return g.n_in_phrase(); })
         .def("__repr__", [](const Generation & g) {
             const std::string reason = name_of(g.reason());
             return "Generation(" + std::to_string(g.n_tokens()) + " tokens, " + (reason.empty() ? "running" : reason) + ")";

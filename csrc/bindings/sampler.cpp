@@ -12,10 +12,10 @@ namespace mata {
 
 static std::shared_ptr<Sampler> make(std::shared_ptr<Engine> engine, float temperature, int32_t top_k, float top_p, float min_p,
         float repeat_penalty, float frequency_penalty, float presence_penalty, int32_t penalty_last_n, uint32_t seed,
-        const std::string & grammar) {
+        const std::string & grammar, const CancelPtr & cancel) {
     py::gil_scoped_release release;
     return std::make_shared<Sampler>(std::move(engine), SamplerParams { temperature, top_k, top_p, min_p, repeat_penalty,
-        frequency_penalty, presence_penalty, penalty_last_n, seed, grammar });
+        frequency_penalty, presence_penalty, penalty_last_n, seed, grammar }, cancel);
 }
 
 static llama_token sample(Sampler & sampler, const FloatArray & logits) {
@@ -42,7 +42,8 @@ void register_sampler(py::module_ & m) {
         .def(py::init(&make), py::arg("engine"), py::kw_only(), py::arg("temperature") = p.temperature, py::arg("top_k") = p.top_k,
             py::arg("top_p") = p.top_p, py::arg("min_p") = p.min_p, py::arg("repeat_penalty") = p.repeat_penalty,
             py::arg("frequency_penalty") = p.frequency_penalty, py::arg("presence_penalty") = p.presence_penalty,
-            py::arg("penalty_last_n") = p.penalty_last_n, py::arg("seed") = p.seed, py::arg("grammar") = p.grammar)
+            py::arg("penalty_last_n") = p.penalty_last_n, py::arg("seed") = p.seed, py::arg("grammar") = p.grammar,
+            py::arg("cancel") = py::none())
         .def("sample", sample, py::arg("logits"), "Draw from logits [n_vocab] and accept the token.");
     py::dict defaults;
     defaults["temperature"]       = p.temperature;

@@ -135,6 +135,10 @@ bool Engine::signal_came() {
     return interrupted_();
 }
 
+bool Engine::asked_to_end(const CancelPtr & cancel) const {
+    return stopping_ || cancelled(cancel) || (interrupted_ && interrupted_());
+}
+
 // Called between graph nodes, on the computing thread.
 bool Engine::should_abort() {
     if (stopping_) {

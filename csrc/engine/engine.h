@@ -101,6 +101,7 @@ public:
 
     // From any thread: what computes ends with Error Cancelled, and so does everything after.
     void stop() { stopping_ = true; }
+    bool asked_to_end(const CancelPtr & cancel) const; // by the request, stop() or a signal; the lock may be held or not
 
     // --- facts; valid after close as well
     struct Facts {

@@ -71,6 +71,12 @@ int32_t Generation::n_repeated() const {
     return repetition_.times();
 }
 
+int32_t Generation::n_in_phrase() const {
+    check_process();
+    std::lock_guard<std::mutex> own(mutex_);
+    return repetition_.period();
+}
+
 void Generation::fed() {
     std::lock_guard<std::mutex> own(mutex_);
     n_fed_++;
@@ -79,7 +85,7 @@ void Generation::fed() {
 void Generation::sample(const float * row, std::shared_ptr<const AttentionSums> attention, double now_s) {
     const Engine & engine = *session_->engine();
     Token token;
-    token.id = sampler_->sample(row);
+    token.id = sampler_->sample(row, cancel_);
     if (!params_.ignore_end && engine.is_eog(token.id)) {
         finish(FinishReason::Stop);
         return;

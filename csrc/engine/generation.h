@@ -58,6 +58,7 @@ public:
     int32_t      n_tokens() const;      // made so far, the end of turn not counted
     int32_t      n_fed() const;         // of these, in the cache
     int32_t      n_repeated() const;    // times that the repeated text came, if it ended by repetition
+    int32_t      n_in_phrase() const;   // and its tokens
 
 private:
     void check_process() const; // a child of fork() has no loop, and the mutex may be locked there for good

@@ -14,7 +14,8 @@ int32_t Repetition::add(llama_token token) {
         same_[period] = tokens_[n - period] == token ? same_[period] + 1 : 0;
         const int32_t times = 1 + same_[period]/period;
         if (same_[period] + period >= limit_ && times >= TIMES_MIN) {
-            times_ = times;
+            times_  = times;
+            period_ = period;
             return times;
         }
     }

@@ -23,10 +23,12 @@ public:
     int32_t add(llama_token token);
 
     int32_t times() const { return times_; }
+    int32_t period() const { return period_; } // tokens in the phrase
 
 private:
     int32_t limit_;
-    int32_t times_ = 0;
+    int32_t times_  = 0;
+    int32_t period_ = 0;
     std::vector<llama_token> tokens_;
     std::array<int32_t, PERIOD_MAX + 1> same_ {}; // [period] tokens at the end that equal the one a period before
 };

@@ -64,7 +64,39 @@ static void check_grammar(const std::string & grammar) {
     }
 }
 
-Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engine_(std::move(engine)) {
+// While it lives, this thread's work on grammars ends with an Error when there is too much of it, or the request is
+// cancelled. The bound is on steps, not on time: an answer must not depend on how busy the machine is.
+class GrammarWork {
+public:
+    GrammarWork(const Engine & engine, const CancelPtr & cancel) : engine_(engine), cancel_(cancel) {
+        llama_grammar_on_step(on_step, this);
+    }
+    ~GrammarWork() { llama_grammar_on_step(nullptr, nullptr); }
+
+    GrammarWork(const GrammarWork &) = delete;
+    GrammarWork & operator=(const GrammarWork &) = delete;
+
+private:
+    static constexpr size_t WORK_MAX = (size_t) 1 << 26; // about a second
+
+    static void on_step(void * data, size_t work) {
+        auto & self = *static_cast<GrammarWork *>(data);
+        self.work_ += work;
+        if (self.work_ > WORK_MAX) {
+            throw Error(ErrorKind::Argument, "the grammar is too ambiguous: the same text can be read in too many ways; give optional and repeated parts different beginnings");
+        }
+        if (self.engine_.asked_to_end(self.cancel_)) {
+            throw Error(ErrorKind::Cancelled, "cancelled");
+        }
+    }
+
+    const Engine    & engine_;
+    const CancelPtr & cancel_;
+    size_t work_ = 0;
+};
+
+Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p, const CancelPtr & cancel)
+    : engine_(std::move(engine)) {
     check(p);
     const auto held = engine_->alive();
     const auto & facts = engine_->facts();
@@ -74,7 +106,12 @@ Sampler::Sampler(std::shared_ptr<Engine> engine, const SamplerParams & p) : engi
         take_logged_errors();
         try {
             Guard guard;
+            GrammarWork work(*engine_, cancel);
             grammar_.reset(llama_sampler_init_grammar(engine_->vocab_, p.grammar.c_str(), "root"));
+        } catch (const Aborted & e) {
+            throw Error(ErrorKind::Argument, std::string("the grammar cannot be used: ") + e.what());
+        } catch (const Error &) {
+            throw;
         } catch (const std::exception & e) {
             throw Error(ErrorKind::Argument, std::string("the grammar cannot be used: ") + e.what());
         }
@@ -146,7 +183,7 @@ static llama_token greatest(const float * row, size_t n) {
     return (llama_token) (std::find(row + best_at, row + n, best) - row);
 }
 
-llama_token Sampler::sample(const float * row) {
+llama_token Sampler::sample(const float * row, const CancelPtr & cancel) {
     const size_t n = (size_t) engine_->facts().n_vocab;
 
     std::lock_guard<std::mutex> own(mutex_);
@@ -165,6 +202,7 @@ llama_token Sampler::sample(const float * row) {
 
     Guard guard;
     if (grammar_) {
+        GrammarWork work(*engine_, cancel);
         llama_sampler_apply(grammar_.get(), &array);
     }
     bool any = false;
@@ -180,6 +218,7 @@ llama_token Sampler::sample(const float * row) {
     }
     const llama_token token = array.data[array.selected].id;
     if (grammar_) {
+        GrammarWork work(*engine_, cancel);
         llama_sampler_accept(grammar_.get(), token);
     }
     llama_sampler_accept(chain_.get(), token);

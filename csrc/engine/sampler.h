@@ -21,11 +21,11 @@ struct SamplerParams {
 
 class Sampler {
 public:
-    // Throws Error (Argument).
-    Sampler(std::shared_ptr<Engine> engine, const SamplerParams & params);
+    // Throws Error (Argument, Cancelled: work on a grammar can take long, here and in sample).
+    Sampler(std::shared_ptr<Engine> engine, const SamplerParams & params, const CancelPtr & cancel = nullptr);
 
-    // Draws from logits [n_vocab] and accepts the token.
-    llama_token sample(const float * logits);
+    // Draws from logits [n_vocab] and accepts the token. Throws Error.
+    llama_token sample(const float * logits, const CancelPtr & cancel = nullptr);
 
     const std::shared_ptr<Engine> & engine() const { return engine_; }
 

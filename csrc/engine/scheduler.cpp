@@ -154,6 +154,12 @@ void Scheduler::advance(Generation & g, const float * row) {
         if (g.finished()) {
             g.session_->generating_ = false;
         }
+    } catch (const Error & e) {
+        if (e.kind == ErrorKind::Cancelled) {
+            end(g, FinishReason::Cancelled);
+        } else {
+            end(g, FinishReason::Error, std::current_exception());
+        }
     } catch (...) {
         end(g, FinishReason::Error, std::current_exception());
     }

@@ -40,7 +40,7 @@ std::vector<llama_token> Engine::tokenize(const std::string & text, bool add_spe
     auto result = task->get_future();
     std::thread([task] { (*task)(); }).detach();
     while (result.wait_for(std::chrono::milliseconds(20)) != std::future_status::ready) {
-        if (cancelled(cancel) || (interrupted_ && interrupted_())) {
+        if (asked_to_end(cancel)) {
             throw Error(ErrorKind::Cancelled, "cancelled");
         }
     }

@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import stat
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from ..warn import warn
 from . import containers, interrupts, stderr
 
 MIN_SECONDS = 0.01
@@ -177,7 +177,7 @@ def _from_file(file: BinaryIO, name: str) -> Decoded:
     if containers.log_says_truncated(log):
         raise containers.truncated(name, f"its header promises more than the {total / rate:.2f} s that are there")
     if any("error:" in line for line in notes):
-        warnings.warn(f"{name} is damaged and may be heard with gaps", RuntimeWarning, stacklevel=4)
+        warn(f"{name} is damaged and may be heard with gaps")
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     return _checked(samples, rate, channels, name, silent)
 

@@ -6,13 +6,13 @@ import codecs
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import checks, extension
 from ..records import TokenLogprob
 from ..session import Session
+from ..warn import warn
 from . import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -152,13 +152,14 @@ class Generation:
 
     def _warn_of_repetition(self) -> None:
         times = self.core.n_repeated
-        phrase = " ".join(self.raw_text.split())[-60:]
-        if len(set(self.tokens[-REPEAT_LIMIT:])) == 1:
+        length = self.core.n_in_phrase
+        if length == 1:
             what = f"the token {self._text_of(self.tokens[-1])!r}"
             hint = "; the model file or the GPU backend may be at fault (try n_gpu_layers=0)"
         else:
-            what, hint = f"a phrase (... {phrase})", "; a repeat_penalty of 1.1 may help"
-        warnings.warn(f"stopped: the model repeated {what} {times} times{hint}", RepetitionWarning, stacklevel=3)
+            phrase = b"".join(map(self._engine.token_bytes, self.tokens[-length:])).decode("utf-8", "replace")
+            what, hint = checks.short_repr(phrase.strip()), "; a repeat_penalty of 1.1 may help"
+        warn(f"stopped: the model repeated {what} {times} times{hint}", RepetitionWarning)
 
     def _emit(self, text: str) -> Iterator[str]:
         if text:

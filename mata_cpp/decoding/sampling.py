@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .. import checks, extension
+from ..warn import warn
 
 if TYPE_CHECKING:
-    from .._core import Engine, Sampler
+    from .._core import Cancel, Engine, Sampler
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -57,15 +58,19 @@ class Sampling:
                 raise ValueError("grammar and json_schema exclude each other")
             object.__setattr__(self, "json_schema", _schema_text(self.json_schema))
 
-    def sampler(self, engine: Engine) -> Sampler:
-        """A fresh sampler.  Raises ValueError for a number out of range, a grammar or a schema that cannot be used."""
+    def sampler(self, engine: Engine, cancel: Cancel | None = None) -> Sampler:
+        """A fresh sampler.  Raises ValueError for a number out of range, a grammar or a schema that cannot be used,
+        CancelledError."""
         from ..audio import stderr  # with it comes NumPy, which a command's --help does without
 
         core = extension.load()
+        lines: list[str] = []
         grammar = self.grammar
         if self.json_schema is not None:
-            grammar = core.json_schema_to_grammar(self.json_schema)
-        lines: list[str] = []
+            with stderr.caught() as lines:
+                grammar = core.json_schema_to_grammar(self.json_schema)
+            for line in lines:
+                warn(f"json_schema: {line[:200]}")
         try:
             with stderr.caught() if grammar else contextlib.nullcontext(lines) as lines:
                 made: Sampler = core.Sampler(
@@ -80,6 +85,7 @@ class Sampling:
                     penalty_last_n=self.penalty_last_n,
                     seed=self.seed,
                     grammar=grammar,
+                    cancel=cancel,
                 )
                 return made
         except ValueError as error:  # llama.cpp's parser says what is wrong on descriptor 2

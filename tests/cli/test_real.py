@@ -124,7 +124,6 @@ def test_choices_on_the_command_line(chat):
     assert "contrast with silence" in err
 
 
-
 def test_text_without_a_clip(chat):
     """Most of what the text model knew it still knows with the adapter; the model card says how much it lost."""
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"

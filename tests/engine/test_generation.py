@@ -15,7 +15,7 @@ from tiny_files import TinyFiles
 
 from mata_cpp import _core
 from mata_cpp._core import Cancel, Engine, Generation, Sampler, Session
-from mata_cpp.errors import MataError
+from mata_cpp.errors import CancelledError, MataError
 
 N_CTX = 256
 PROMPT = [10, 20, 30, 40]
@@ -403,3 +403,41 @@ def test_a_schema_that_cannot_be_used(schema: str) -> None:
     with pytest.raises(ValueError, match="JSON schema") as error:
         _core.json_schema_to_grammar(schema)
     assert "\n" not in str(error.value)
+
+
+# Grammars that explode ----------------------------------------------------------------------------
+
+ONE_OR_NONE = '"a"? ' * 1999
+DOUBLING = "".join(f'r{i} ::= r{i + 1} | r{i + 1} "x"\n' for i in range(24)) + 'r24 ::= "y"'
+DEEP = "".join(f"r{i} ::= r{i + 1}\n" for i in range(30_000)) + 'r30000 ::= "y"'
+AMBIGUOUS = {
+    "optional": f"root ::= {ONE_OR_NONE}",
+    "a class": f"root ::= {'[a-z]? ' * 1999}",
+    "nested": 'root ::= a a a a\na ::= b b b b\nb ::= c c c c\nc ::= d d d d\nd ::= ("a" | "aa")?',
+    "doubling": f"root ::= r0\n{DOUBLING}",
+}
+
+
+@pytest.mark.parametrize("grammar", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+def test_a_grammar_that_explodes_is_refused(engine: Engine, session: Session, grammar: str) -> None:
+    other = session.fork()
+    with pytest.raises(ValueError, match="the grammar is too ambiguous"):
+        take_all(generate(session, engine, sampler=Sampler(engine, grammar=grammar)))
+    assert len(take_all(generate(other, engine, max_tokens=3, ignore_end=True))) == 3
+    other.close()
+
+
+def test_rules_that_begin_with_each_other_without_end(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="more than 1000 rules begin with each other"):
+        Sampler(engine, grammar=f"root ::= r0\n{DEEP}")
+
+
+def test_a_cancel_ends_the_work_on_a_grammar(engine: Engine, session: Session) -> None:
+    cancel = Cancel()
+    sampler = Sampler(engine, grammar=AMBIGUOUS["optional"])
+    generation = generate(session, engine, sampler=sampler, cancel=cancel)
+    time.sleep(0.02)
+    cancel.cancel()
+    assert take_all(generation) == [] and generation.reason == "cancelled"
+    with pytest.raises(CancelledError):
+        Sampler(engine, grammar=AMBIGUOUS["doubling"], cancel=cancel)
