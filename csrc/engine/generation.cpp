@@ -30,9 +30,10 @@ bool Generation::take(std::vector<Token> & out, std::chrono::milliseconds timeou
     check_process();
     std::unique_lock<std::mutex> own(mutex_);
     changed_.wait_for(own, timeout, [&] { return !tokens_.empty() || reason_ != FinishReason::Running; });
+    const bool any = !tokens_.empty();
     std::move(tokens_.begin(), tokens_.end(), std::back_inserter(out));
     tokens_.clear();
-    if (!out.empty() || reason_ == FinishReason::Running) {
+    if (any || reason_ == FinishReason::Running) {
         return true;
     }
     if (error_) {
