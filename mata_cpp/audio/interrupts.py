@@ -13,8 +13,8 @@ from types import FrameType
 def held() -> Iterator[None]:
     """An interrupt within the block is raised after it.
 
-    soundfile reads through callbacks of cffi, which print an exception and drop it.  Only the main thread is ever
-    interrupted by Python; in others, and where SIGINT has no Python handler, nothing is done.
+    soundfile and PyAV read through callbacks from C, which print an exception and drop it.  Only the main thread is
+    ever interrupted by Python; in others, and where SIGINT has no Python handler, nothing is done.
     """
     handler = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
     if not callable(handler):

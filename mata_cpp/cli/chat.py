@@ -69,7 +69,7 @@ def cli(
 ) -> None:
     """Ask a question about sound.
 
-    FILE is an audio file (wav, flac, mp3, ogg, opus, aiff, ...), or - for standard input. Without a QUESTION a
+    FILE is an audio file (wav, flac, mp3, m4a, ogg, webm, ...) or a video, or - for standard input. Without a QUESTION a
     conversation begins; /help lists its commands.
 
     The answer goes to standard output, everything else to standard error.
@@ -80,7 +80,7 @@ def cli(
     wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs)
     _check_usage(context, files, question, wanted, given)
     asked = options.answering(given)
-    clips = [options.read_clip(word) for word in files]
+    clips = [options.read_clip(word, options.channel(given)) for word in files]
 
     from .output import facts, model_notes, notes, say
 

@@ -91,7 +91,8 @@ def cli(
     reading = _reading(context, average)
     out = Output(as_json, quiet, compare, _outputs(output, files, as_json, summary))
     sounds = _sounds(files) if summary else []
-    clips = [] if summary else [options.read_clip(word) for word in files]
+    channel = options.channel(given)
+    clips = [] if summary else [options.read_clip(word, channel) for word in files]
     asked = options.answering(given)
     asked["system"] = options.system(given)
     with options.open_model(given, mata) as model:

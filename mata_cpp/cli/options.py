@@ -63,6 +63,12 @@ _MODEL_AND_MATA: tuple[Decorator, ...] = (
         default="all of it",
     ),
     option("--no-mata", is_flag=True, help="Without MATA."),
+    option(
+        "--channel",
+        metavar="CHANNEL",
+        help="Of the clip, to hear: left, right, mix, or a number from 1.",
+        default="their mix, or the loudest where they cancel out",
+    ),
 )
 _SAMPLING_AND_RESOURCES: tuple[Decorator, ...] = (
     option("--max-tokens", metavar="NUMBER", type=click.IntRange(1), help="Of an answer, at most."),
@@ -238,18 +244,21 @@ def _program() -> str:
     return (context.info_name if context is not None else None) or "mata-chat"
 
 
-def read_clip(word: str) -> Audio:
+def channel(given: Mapping[str, Any]) -> int | str | None:
+    """Which channel is to be heard, as Audio takes it."""
+    text: str | None = given["channel"]
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+
+
+def read_clip(word: str, channel: int | str | None = None) -> Audio:
     """Decode a file, or standard input for "-".  Raises AudioError."""
     from ..audio import Audio
 
     if word != STDIN:
-        return Audio(word)
+        return Audio(word, channel=channel)
     if sys.stdin is None or sys.stdin.isatty():
         raise AudioError(f"audio from standard input (-) must be piped in: {_program()} - QUESTION < clip.wav")
-    data = sys.stdin.buffer.read()
-    if not data:
-        raise AudioError("standard input is empty: no audio came")
-    return Audio(data, name="<stdin>")
+    return Audio(sys.stdin.buffer, name="<stdin>", channel=channel)
 
 
 def choices(text: str | None) -> list[str] | None:

@@ -71,9 +71,9 @@ def test_several_clips_and_the_question_anywhere(run, clip, tmp_path):
 
 def test_standard_input(run, clip):
     assert run("-", QUESTION, input=clip.read_bytes()) == (0, "rain\n", FACTS)
-    assert run("-", QUESTION, input=b"") == (1, "", "error: standard input is empty: no audio came\n")
+    assert run("-", QUESTION, input=b"") == (1, "", "error: <stdin> is empty (0 bytes)\n")
     status, out, err = run("-", QUESTION, input=b"hello\n" * 100)
-    assert (status, out) == (1, "") and err.startswith("error: <stdin> is not audio")
+    assert (status, out) == (1, "") and err == "error: <stdin> is text, not audio\n"
 
 
 def test_long_audio_is_said_to_be_windowed(run, make_tone, make_file, tmp_path):

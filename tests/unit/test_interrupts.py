@@ -55,13 +55,13 @@ def test_other_threads_are_left_alone() -> None:
 def test_an_interrupt_while_a_clip_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = io.BytesIO()
     soundfile.write(data, np.full(16000, 0.1), 16000, format="WAV")
-    from mata_cpp.audio import containers
+    from mata_cpp.audio import decoders
 
-    class Interrupting(containers.SteadyFile):
-        def read(self, size: int = -1) -> bytes:
+    class Interrupting(decoders.View):
+        def read(self, size: int | None = -1) -> bytes:
             os.kill(os.getpid(), signal.SIGINT)
             return super().read(size)
 
-    monkeypatch.setattr(containers, "SteadyFile", Interrupting)
+    monkeypatch.setattr(decoders, "View", Interrupting)
     with pytest.raises(KeyboardInterrupt):
         Audio(data.getvalue())

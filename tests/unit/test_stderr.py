@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from mata_cpp import Audio
 from mata_cpp.audio import stderr
 
 
@@ -26,16 +25,6 @@ def test_without_standard_error_nothing_is_touched(monkeypatch):
     with stderr.caught() as lines:
         pass
     assert lines == []
-
-
-def test_a_damaged_mp3_is_one_warning(make_tone, make_file, capfd):
-    data = bytearray(make_file(make_tone(10.0), format="MP3"))
-    for at in range(3000, len(data) - 3000, 700):
-        if b"\xff" not in data[at - 4 : at + 24]:
-            data[at : at + 20] = b"\x55" * 20
-    with pytest.warns(RuntimeWarning, match="<[0-9]+ bytes> is damaged and may be heard with gaps") as seen:
-        Audio(bytes(data))
-    assert len(seen) == 1 and capfd.readouterr().err == ""
 
 
 def test_a_broken_grammar_says_why(make_chat, clip, fake, capfd):
