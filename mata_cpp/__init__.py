@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .options import AskOptions, AudioLike, ChooseOptions
     from .prompts.builder import Message
     from .readout.record import Attention, ClipAttention, Reading
-    from .records import Answer, Choice, ClipInfo, Piece, Timings, TokenLogprob, Usage
+    from .records import Answer, Choice, ClipInfo, Piece, Timings, TokenLogprob, Usage, WindowAnswer
     from .records import ClipInfo as Clip
     from .session import KEEP, Session
 
@@ -42,7 +42,7 @@ _WHERE = {
     "options": ("AskOptions", "AudioLike", "ChooseOptions"),
     "prompts.builder": ("Message",),
     "readout.record": ("Attention", "ClipAttention", "Reading"),
-    "records": ("Answer", "Choice", "ClipInfo", "Piece", "Timings", "TokenLogprob", "Usage"),
+    "records": ("Answer", "Choice", "ClipInfo", "Piece", "Timings", "TokenLogprob", "Usage", "WindowAnswer"),
     "session": ("KEEP", "Session"),
 }
 _PLACE_OF = {name: (module, name) for module, names in _WHERE.items() for name in names}
@@ -79,6 +79,7 @@ __all__ = [
     "Timings",
     "TokenLogprob",
     "Usage",
+    "WindowAnswer",
     "__version__",
     "decode_audio",
 ]

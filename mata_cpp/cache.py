@@ -30,6 +30,9 @@ Key = int | str
 MIN_ANSWER = 1
 """Positions that must be left for an answer."""
 
+ROOM_TO_ANSWER = 256
+"""And those that should be."""
+
 WAIT_S = 0.02
 """How often someone who waits for room looks whether it was cancelled, or an answer that nobody takes has ended."""
 
@@ -343,7 +346,7 @@ class CachePool:
                 if needed + MIN_ANSWER <= free:
                     image.target, image.forks = total + free - needed, forks
                     return True
-            raise context_full(total + MIN_ANSWER, max(0, used - image.session.n_past), n_ctx)
+            raise context_full(self._engine, total + MIN_ANSWER, max(0, used - image.session.n_past))
 
     def _evict(self, *, waiting: bool = False) -> bool:
         """Give up the oldest idle image, or one whose question has ended and waits for its reader; if waiting, also one
@@ -373,12 +376,20 @@ def positions(keys: Sequence[Key], encoded: Mapping[str, EncodedClip]) -> int:
     return sum(encoded[key].positions if isinstance(key, str) else 1 for key in keys)
 
 
-def context_full(total: int, others: int, n_ctx: int, *, at_least: bool = False) -> ContextFullError:
+def context_full(engine: _core.Engine, total: int, others: int = 0, *, at_least: bool = False) -> ContextFullError:
     """The error of a question that needs total positions while other sessions hold others."""
+    n_ctx, trained = engine.n_ctx, engine.n_ctx_train
     about = "at least " if at_least else ""
     shared = f" and other sessions hold {others}" if others else ""
-    enough = 1 << math.ceil(math.log2(total + others + 256))
+    needed = f"the context is full: the conversation needs {about}{total} tokens{shared}, n_ctx is {n_ctx}"
+    enough = 1 << math.ceil(math.log2(total + others + ROOM_TO_ANSWER))
+    if trained and total + ROOM_TO_ANSWER > trained:
+        return ContextFullError(
+            f"{needed}, and the model has learned {trained} at most: shorten the audio, ask about it window by window "
+            "(ask_windows, --every 30), or start over (reset, /clear)"
+        )
+    if trained and not others:
+        enough = min(enough, trained)
     return ContextFullError(
-        f"the context is full: the conversation needs {about}{total} tokens{shared}, n_ctx is {n_ctx}; "
-        f"shorten the audio, start over (reset, /clear) or load with n_ctx={enough} (--ctx {enough})"
+        f"{needed}; shorten the audio, start over (reset, /clear) or load with n_ctx={enough} (--ctx {enough})"
     )

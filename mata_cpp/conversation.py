@@ -182,7 +182,7 @@ class Conversation:
         """Raises ContextFullError for a clip that no empty context could hold, before it is encoded."""
         total = self._encoder.estimate_tokens(clip) + MIN_ANSWER
         if total > self._engine.n_ctx:
-            raise context_full(total, 0, self._engine.n_ctx, at_least=True)
+            raise context_full(self._engine, total, at_least=True)
 
     # -------------------------------------------------------------------------------------------
 

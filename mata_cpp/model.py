@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import checks, options
 from .audio.encoder import EncodedClip
+from .audio.windows import Window, windows
 from .conversation import Conversation
 from .decoding.scoring import ChoiceForm
 from .errors import MataError
@@ -22,7 +23,7 @@ from .files.load import EngineOptions, Lora, engine_arguments, open_engine
 from .mata import Mata, boost_of
 from .options import AskOptions, AudioLike, Choices, ChooseOptions
 from .prompts.builder import PromptBuilder
-from .records import Answer, Choice, Piece
+from .records import Answer, Choice, Piece, WindowAnswer
 from .session import KEEP, Keep, Session
 from .turns import Loaded, Request, Turn
 
@@ -222,6 +223,41 @@ class AudioModel:
                 for future in running:
                     future.cancel()
 
+    def ask_windows(
+        self, audio: AudioLike, question: str, every: float = 30.0, *, parallel: int = 4, **given: Unpack[AskOptions]
+    ) -> Iterator[WindowAnswer]:
+        """The question asked of each window of a clip, in order: for clips that are longer than the context, or to know
+        when something is heard.
+
+        every: seconds of a window, at most; it is cut at a pause in its last third, if there is one.  The windows are
+        independent questions, up to parallel of them in one batch.  Options are those of ask; what it raises is raised.
+        """
+        options.check_names(given, "AudioModel.ask_windows", options.ASK_NAMES)
+        self.check_open()
+        clips = options.as_clips(audio)
+        if len(clips) != 1:
+            raise ValueError(f"ask_windows hears one clip, not {len(clips)}")
+        cut = windows(clips[0], checks.number(every, "every"), self.engine.sample_rate)
+        return self._windows(cut, question, parallel, given)
+
+    def _windows(
+        self, cut: Iterator[Window], question: str, parallel: int, given: AskOptions
+    ) -> Iterator[WindowAnswer]:
+        waiting: deque[Window] = deque()
+
+        def items() -> Iterator[Item]:
+            for window in cut:
+                waiting.append(window)
+                if window.audio is not None:
+                    yield window.audio, question, given
+
+        for answer in self.ask_many(items(), parallel=parallel):
+            while waiting[0].audio is None:
+                yield _silent(waiting.popleft())
+            window = waiting.popleft()
+            yield WindowAnswer(window.start, window.end, answer)
+        yield from map(_silent, waiting)
+
     def choose(self, audio: AudioLike, question: str, choices: Choices, **given: Unpack[ChooseOptions]) -> Choice:
         """The one of several answers that the sound speaks for most: see Choice for how they are scored.
 
@@ -394,3 +430,7 @@ def last_answer(pieces: Iterator[Piece]) -> Answer:
         answer = piece.answer or answer
     assert answer is not None
     return answer
+
+
+def _silent(window: Window) -> WindowAnswer:
+    return WindowAnswer(window.start, window.end, None)

@@ -131,6 +131,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class WindowAnswer:
+    """What was answered about seconds start to end of a clip; answer is None where it is silent."""
+
+    start: float
+    end: float
+    answer: Answer | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: "start", "end", and those of the answer; "answer" is null for silence."""
+        rest: dict[str, Any] = {"answer": None} if self.answer is None else self.answer.to_dict()
+        return {"start": round(self.start, 3), "end": round(self.end, 3), **rest}
+
+    def __str__(self) -> str:
+        return "(silence)" if self.answer is None else " ".join(self.answer.text.split())
+
+
+@dataclass(frozen=True)
 class Choice:
     """The option that the sound speaks for most.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 try:
@@ -17,6 +18,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
+    from ..audio import Audio
     from ..audio.encoder import EncodedClip
     from ..model import AudioModel
     from ..options import AskOptions, ChooseOptions
@@ -33,6 +35,7 @@ class Output:
     json: bool
     quiet: bool
     logprobs: int | None
+    every: float | None
 
 
 @click.command("mata-chat", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
@@ -43,6 +46,12 @@ class Output:
     options.option("--no-contrast", is_flag=True, help="Score --choices without comparing with silence."),
     options.option("--unlisted", is_flag=True, help="Do not name --choices in the question."),
     options.option("--letters", is_flag=True, help="Name --choices as A, B, C, and score the letters."),
+    options.option(
+        "--every",
+        metavar="SECONDS",
+        type=click.FloatRange(1),
+        help="Ask about each window of so many seconds, cut at pauses.",
+    ),
     options.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
     options.option(
         "--logprobs",
@@ -62,6 +71,7 @@ def cli(
     no_contrast: bool,
     unlisted: bool,
     letters: bool,
+    every: float | None,
     as_json: bool,
     logprobs: int | None,
     quiet: bool,
@@ -77,7 +87,7 @@ def cli(
     files, question = options.split(words)
     mata = options.mata_setting(given)
     form: ChooseOptions = {"contrast": not no_contrast, "listed": not unlisted, "letters": letters}
-    wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs)
+    wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every)
     _check_usage(context, files, question, wanted, given)
     asked = options.answering(given)
     clips = [options.read_clip(word, options.channel(given)) for word in files]
@@ -87,6 +97,10 @@ def cli(
     with options.open_model(given, mata) as model:
         if compare:
             options.need_mata(model, mata)
+        if every is not None:
+            asked["system"], asked["logprobs"] = options.system(given), logprobs
+            _windows(model, clips[0], question or "", wanted, asked)
+            return
         heard = model.encode(clips)
         say(facts(model, heard, mata), quiet=quiet)
         for line in [*notes(heard), *model_notes(model)]:
@@ -118,6 +132,12 @@ def _check_usage(
                 raise click.UsageError(f"{name} needs a question", context)
     elif not files:
         raise click.UsageError("a question needs at least one audio file", context)
+    if wanted.every is not None:
+        if question is None or len(files) != 1:
+            raise click.UsageError("--every needs one audio file and a question", context)
+        if wanted.compare or wanted.choices is not None:
+            other = "--compare" if wanted.compare else "--choices"
+            raise click.UsageError(f"--every and {other} exclude each other", context)
     if wanted.compare and given["no_mata"]:
         raise click.UsageError("--compare and --no-mata exclude each other", context)
     if wanted.logprobs is not None and not wanted.json:
@@ -151,6 +171,22 @@ def _answer(model: AudioModel, clips: list[EncodedClip], question: str, wanted: 
     else:
         answer = output.stream(model.stream(clips, question, **asked))
     output.note_length(answer, quiet=wanted.quiet)
+
+
+def _windows(model: AudioModel, clip: Audio, question: str, wanted: Output, asked: AskOptions) -> None:
+    from ..audio.windows import clock
+    from . import output
+
+    output.say(output.windows_facts(model, clip), quiet=wanted.quiet)
+    for line in output.model_notes(model):
+        output.say(line, quiet=wanted.quiet)
+    for window in model.ask_windows(clip, question, wanted.every or 0.0, **asked):
+        if wanted.json:
+            output.write(json.dumps(window.to_dict(), ensure_ascii=False) + "\n")
+        else:
+            output.write(f"[{clock(window.start)}-{clock(window.end)}] {window}\n")
+        if window.answer is not None:
+            output.note_length(window.answer, quiet=wanted.quiet)
 
 
 def _compare(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:

@@ -16,6 +16,7 @@ from ..records import Answer, Choice, Piece
 from .command import OutputError
 
 if TYPE_CHECKING:
+    from ..audio import Audio
     from ..audio.encoder import EncodedClip
     from ..model import AudioModel
 
@@ -33,6 +34,11 @@ def facts(model: AudioModel, clips: Sequence[EncodedClip], mata: Mata | None) ->
     return f"{model.name}: {heard}; {model.describe_mata(mata)}"
 
 
+def windows_facts(model: AudioModel, clip: Audio) -> str:
+    """The line that a run over windows starts with."""
+    return f"{model.name}: {clip.seconds:.1f} s of audio, window by window; {model.describe_mata()}"
+
+
 def notes(clips: Sequence[EncodedClip]) -> list[str]:
     """What the user should know about how the clips are heard."""
     lines = []
@@ -48,12 +54,15 @@ def notes(clips: Sequence[EncodedClip]) -> list[str]:
 
 def model_notes(model: AudioModel) -> list[str]:
     """What the user should know about the model."""
-    if model.engine.projector_checked:
-        return []
-    return [
-        f"note: this model has not been checked against its reference implementation (projector type "
-        f"{model.engine.projector})"
-    ]
+    engine, found = model.engine, []
+    if not engine.projector_checked:
+        found.append(
+            f"note: this model has not been checked against its reference implementation (projector type "
+            f"{engine.projector})"
+        )
+    if 0 < engine.n_ctx_train < engine.n_ctx:
+        found.append(f"note: a context of {engine.n_ctx} was asked for, and the model has learned {engine.n_ctx_train}")
+    return found
 
 
 def say(line: str, *, quiet: bool = False) -> None:
