@@ -63,7 +63,9 @@ def _end(samples: NDArray[np.float32], start: int, length: int, rate: int) -> in
     frame = round(FRAME_S * rate)
     power = np.square(samples[start:end][: length // frame * frame].reshape(-1, frame)).mean(axis=1, dtype=np.float64)
     first = int(len(power) * (1 - SEARCHED))
-    quiet = power < max(power.mean(), 1e-12) * 10 ** (-PAUSE_DB / 10)
+    if power.mean() < 1e-10:
+        return end  # silent as a whole
+    quiet = power < power.mean() * 10 ** (-PAUSE_DB / 10)
     best, best_length, run = None, 0, 0
     for number in range(first, len(power)):
         run = run + 1 if quiet[number] else 0

@@ -79,8 +79,8 @@ def cli(
 ) -> None:
     """Ask a question about sound.
 
-    FILE is an audio file (wav, flac, mp3, m4a, ogg, webm, ...) or a video, or - for standard input. Without a QUESTION a
-    conversation begins; /help lists its commands.
+    FILE is an audio file (wav, flac, mp3, m4a, ogg, webm, ...), a video, or - for standard input. Without a QUESTION
+    a conversation begins; /help lists its commands.
 
     The answer goes to standard output, everything else to standard error.
     """
