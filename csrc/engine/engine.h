@@ -241,6 +241,7 @@ void close_all_engines();
 
 // Number of physical cores this process may use.
 int32_t default_threads();
+int32_t most_threads(); // that may be asked for
 
 // Of n_threads threads, the caller's among them, or of as many as the system grants.
 ggml_threadpool * new_threadpool(int32_t n_threads);

@@ -22,9 +22,30 @@ struct GgufDeleter {
     void operator()(gguf_context * ctx) const { gguf_free(ctx); }
 };
 
+// A tensor's name as it may stand in a message.
+static std::string printable_name(std::string name) {
+    std::replace_if(name.begin(), name.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+    return name;
+}
+
 static bool get_bool(const gguf_context * ctx, const char * key) {
     const int64_t id = gguf_find_key(ctx, key);
     return id >= 0 && gguf_get_kv_type(ctx, id) == GGUF_TYPE_BOOL && gguf_get_val_bool(ctx, id);
+}
+
+// ggml multiplies by floats and by what it can dequantize; it calls a null pointer for integers, doubles and the types
+// that activations are rounded to (Q8_1, Q8_K). One wrong byte in a file is enough.
+static bool can_compute_with(ggml_type type, const std::string & name) {
+    switch (type) {
+        case GGML_TYPE_F32:
+        case GGML_TYPE_F16:
+        case GGML_TYPE_BF16:
+            return true;
+        case GGML_TYPE_I32:
+            return name.find("tid2eid") != std::string::npos; // a table of indices
+        default:
+            return ggml_is_quantized(type) && ggml_get_type_traits(type)->to_float;
+    }
 }
 
 GgufInfo probe_gguf(const std::string & path) {
@@ -76,9 +97,14 @@ GgufInfo probe_gguf(const std::string & path) {
     info.n_tensors = gguf_get_n_tensors(ctx.get());
     const uint64_t data_offset = gguf_get_data_offset(ctx.get());
     for (int64_t i = 0; i < info.n_tensors; ++i) {
+        const std::string tensor = gguf_get_tensor_name(ctx.get(), i);
+        const ggml_type   type   = gguf_get_tensor_type(ctx.get(), i);
+        if (info.unusable.empty() && !can_compute_with(type, tensor)) {
+            info.unusable = printable_name(tensor) + " is of type " + ggml_type_name(type);
+        }
         const uint64_t end = data_offset + gguf_get_tensor_offset(ctx.get(), i) + gguf_get_tensor_size(ctx.get(), i);
         if (end > (uint64_t) info.n_bytes) {
-            fail("truncated: tensor " + std::string(gguf_get_tensor_name(ctx.get(), i)) + " ends at byte " +
+            fail("truncated: tensor " + printable_name(tensor) + " ends at byte " +
                  std::to_string(end) + " but the file has " + std::to_string(info.n_bytes) + ": download it again");
         }
     }

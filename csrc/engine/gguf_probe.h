@@ -16,6 +16,7 @@ struct GgufInfo {
     bool        has_vision = false;
     int64_t     n_tensors  = 0;
     int64_t     n_bytes    = 0;     // of the file
+    std::string unusable;           // "NAME is of type TYPE": a tensor of a type that nothing computes with; else ""
 };
 
 // Throws Error (Model) for a file that is missing, empty, not GGUF or shorter than its tensors, or that has something else

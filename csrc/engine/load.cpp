@@ -5,6 +5,7 @@
 #include "guard.h"
 #include "log.h"
 #include "mata.h"
+#include "memory.h"
 #include "mtmd-mata.h"
 #include "scheduler.h"
 #include "session.h"
@@ -12,6 +13,7 @@
 #include "ggml-backend.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <vector>
 
 namespace mata {
@@ -63,6 +65,12 @@ static void check_params(const EngineParams & p) {
 [[noreturn]] static void fail(const std::string & path, const std::string & what) {
     const std::string why = take_logged_errors();
     throw Error(ErrorKind::Model, path + ": " + what + (why.empty() ? "" : " (" + why + ")"));
+}
+
+static void check_tensors(const std::string & path, const GgufInfo & info) {
+    if (!info.unusable.empty()) {
+        throw Error(ErrorKind::Model, path + ": " + info.unusable + ", which nothing computes with: the file is damaged or made wrongly");
+    }
 }
 
 // Runs a call into llama.cpp that may throw or abort.
@@ -137,7 +145,7 @@ Engine::Engine(const EngineParams & params) : model_path_(params.model_path), in
     std::call_once(once, llama_backend_init);
 
     load_model(params);
-    pool_.reset(new_threadpool(params.n_threads > 0 ? params.n_threads : default_threads()));
+    pool_.reset(new_threadpool(params.n_threads > 0 ? std::min(params.n_threads, most_threads()) : default_threads()));
     load_context(params);
     load_lora(params);
     if (!params.mmproj_path.empty()) {
@@ -159,6 +167,7 @@ void Engine::load_model(const EngineParams & params) {
     if (info.type == "adapter") {
         throw Error(ErrorKind::Model, path + ": this is a LoRA adapter, not a language model: give it as lora");
     }
+    check_tensors(path, info);
     if (info.n_tensors == 0) {
         throw Error(ErrorKind::Model, path + ": holds no weights (a vocabulary only?)");
     }
@@ -216,6 +225,16 @@ void Engine::load_context(const EngineParams & params) {
     const int32_t n_ctx = params.n_ctx > 0 ? params.n_ctx : llama_model_n_ctx_train(model_.get());
     const std::string what = "cannot make a context of " + std::to_string(n_ctx) + " positions (cache type " +
         params.cache_type_k + "/" + params.cache_type_v + ", flash attention " + params.flash_attn + ")";
+    if (params.n_gpu_layers == 0 || !llama_supports_gpu_offload()) {
+        constexpr double GIB = 1 << 30;
+        const double needed = (double) n_ctx * (double) mata_kv_bytes_per_position(model_.get(), cp.type_k, cp.type_v);
+        const double there  = (double) available_memory();
+        if (there > 0 && needed > there) {
+            char text[96];
+            std::snprintf(text, sizeof(text), ": it takes %.1f GiB, and %.1f GiB are free; load with a smaller n_ctx (--ctx)", needed/GIB, there/GIB);
+            throw Error(ErrorKind::Model, params.model_path + ": " + what + text);
+        }
+    }
     ctx_.reset(guarded(params.model_path, what, [&] { return llama_init_from_model(model_.get(), cp); }));
     if (!ctx_) {
         fail(params.model_path, what);
@@ -235,6 +254,7 @@ void Engine::load_lora(const EngineParams & params) {
         if (info.architecture != facts_.architecture) {
             throw Error(ErrorKind::Model, path + ": the adapter is for a " + info.architecture + " model, this one is " + facts_.architecture);
         }
+        check_tensors(path, info);
         auto * adapter = guarded(path, "cannot be loaded", [&] { return llama_adapter_lora_init(model_.get(), path.c_str()); });
         if (!adapter) {
             fail(path, "does not fit the model");
@@ -254,6 +274,7 @@ void Engine::load_mmproj(const EngineParams & params) {
         throw Error(ErrorKind::Model, path + ": this is not a projector (mmproj) but a " +
             (info.architecture.empty() ? std::string("GGUF without an architecture") : info.architecture + " model") + ": are model and mmproj swapped?");
     }
+    check_tensors(path, info);
     if (!info.has_audio) {
         throw Error(ErrorKind::Model, path + ": has no audio encoder" + (info.has_vision ? " (it is for images)" : "") + ": take the model's audio mmproj");
     }
@@ -290,6 +311,31 @@ void Engine::load_mmproj(const EngineParams & params) {
     facts_.max_samples       = mata_mtmd_max_samples(mtmd_.get());
 }
 
+static bool is_utf8(const std::string & text) {
+    for (size_t i = 0; i < text.size();) {
+        const auto c = (unsigned char) text[i];
+        const size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+        if (n == 0 || i + n > text.size()) {
+            return false;
+        }
+        uint32_t code = n == 1 ? c : c & (0xff >> (n + 1));
+        for (size_t k = 1; k < n; ++k) {
+            const auto next = (unsigned char) text[i + k];
+            if ((next & 0xc0) != 0x80) {
+                return false;
+            }
+            code = code << 6 | (next & 0x3f);
+        }
+        const bool too_long  = (n == 3 && code < 0x800) || (n == 4 && code < 0x10000);
+        const bool surrogate = code >= 0xd800 && code < 0xe000;
+        if (too_long || surrogate || code > 0x10ffff) {
+            return false;
+        }
+        i += n;
+    }
+    return true;
+}
+
 static std::string token_text(const llama_vocab * vocab, llama_token token) {
     return token == LLAMA_TOKEN_NULL ? "" : llama_vocab_get_text(vocab, token);
 }
@@ -318,6 +364,9 @@ void Engine::read_facts(const EngineParams & params) {
 
     const char * tmpl = llama_model_chat_template(m, nullptr);
     facts_.chat_template = tmpl ? tmpl : "";
+    if (!is_utf8(facts_.chat_template)) {
+        throw Error(ErrorKind::Model, model_path_ + ": its chat template is not text in UTF-8: the file is damaged or made wrongly");
+    }
 
     const char * refusal = mata_refusal(ctx_.get());
     facts_.mata_refusal = refusal ? refusal : "";

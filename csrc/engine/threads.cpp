@@ -61,6 +61,11 @@ int32_t default_threads() {
 #endif
 }
 
+// More than there are cores for help nobody, and the system may refuse them. Small machines may still be asked for a few.
+int32_t most_threads() {
+    return std::max(8, (int32_t) std::thread::hardware_concurrency());
+}
+
 ggml_threadpool * new_threadpool(int32_t n_threads) {
     auto params = ggml_threadpool_params_default(n_threads);
     params.poll = 0; // between graphs they sleep: to be woken takes less than a hundredth of a token's time

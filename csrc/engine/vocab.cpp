@@ -1,12 +1,28 @@
 #include "engine.h"
 #include "guard.h"
+#include "stack.h"
 
+#include <algorithm>
 #include <future>
 #include <thread>
 
 namespace mata {
 
-static std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::string & text, bool add_special, bool parse_special) {
+// Letters without a space between them, or spaces without a letter: no pattern of a pre-tokenizer matches across.
+static size_t longest_run(const std::string & text) {
+    size_t longest = 0;
+    size_t run     = 0;
+    bool   space   = false;
+    for (const char c : text) {
+        const bool is_space = c == ' ' || (c >= '\t' && c <= '\r');
+        run     = is_space == space ? run + 1 : 1;
+        space   = is_space;
+        longest = std::max(longest, run);
+    }
+    return longest;
+}
+
+static std::vector<llama_token> tokenized(const llama_vocab * vocab, const std::string & text, bool add_special, bool parse_special) {
     Guard guard;
     std::vector<llama_token> tokens(text.size() + 8);
     int32_t n = llama_tokenize(vocab, text.data(), (int32_t) text.size(), tokens.data(), (int32_t) tokens.size(), add_special, parse_special);
@@ -18,6 +34,23 @@ static std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::
         throw Error(ErrorKind::Engine, "the tokenizer failed");
     }
     tokens.resize((size_t) n);
+    return tokens;
+}
+
+// Where llama.cpp has no splitter of its own it uses std::regex, which recurses for each character of a match.
+static std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::string & text, bool add_special, bool parse_special) {
+    constexpr size_t RUN_SHORT = 200;     // any stack suffices
+    constexpr size_t RUN_MAX   = 500'000;
+    constexpr size_t PER_BYTE  = 2048;    // a third of it was seen to be used
+    const size_t run = longest_run(text);
+    if (run <= RUN_SHORT) {
+        return tokenized(vocab, text, add_special, parse_special);
+    }
+    if (run > RUN_MAX) {
+        throw Error(ErrorKind::Argument, "the text has " + std::to_string(run) + " characters in a row without a space: at most " + std::to_string(RUN_MAX) + " can be read");
+    }
+    std::vector<llama_token> tokens;
+    run_with_stack(((size_t) 1 << 20) + run*PER_BYTE, [&] { tokens = tokenized(vocab, text, add_special, parse_special); });
     return tokens;
 }
 

@@ -144,6 +144,18 @@ int32_t mata_layer_heads(const llama_model * model, int32_t layer) {
     return attends ? (int32_t) hparams.n_head(layer) : 0;
 }
 
+size_t mata_kv_bytes_per_position(const llama_model * model, ggml_type type_k, ggml_type type_v) {
+    const auto & hparams = model->hparams;
+    size_t n_bytes = 0;
+    for (uint32_t il = 0; il < hparams.n_layer(); ++il) {
+        if (!hparams.is_recr(il) && hparams.has_kv(il)) {
+            n_bytes += ggml_row_size(type_k, hparams.n_embd_k_gqa(il));
+            n_bytes += hparams.is_mla() ? 0 : ggml_row_size(type_v, hparams.n_embd_v_gqa(il));
+        }
+    }
+    return n_bytes;
+}
+
 static bool take_layers(llama_context * ctx, mata_readout & readout, const int32_t * layers, int32_t n_layers) {
     mata_state & state = *state_of(ctx);
     if (state.refusal) {

@@ -79,6 +79,9 @@ bool mata_readout_get_sums(const struct llama_context * ctx, llama_seq_id seq_id
 // Query heads of a layer; 0 when it has no attention that could be read.
 int32_t mata_layer_heads(const struct llama_model * model, int32_t layer);
 
+// Bytes that one position takes in the KV cache, an upper bound.
+size_t mata_kv_bytes_per_position(const struct llama_model * model, enum ggml_type type_k, enum ggml_type type_v);
+
 // Rows kept since the last call of mata_readout_set or mata_readout_drop.
 int32_t mata_readout_n_rows(const struct llama_context * ctx, llama_seq_id seq_id);
 void    mata_readout_drop  (struct llama_context * ctx, llama_seq_id seq_id);
