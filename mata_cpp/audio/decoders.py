@@ -1,7 +1,7 @@
 """From a stream of a file to blocks of samples, by FFmpeg's libraries (PyAV) or by libsndfile.
 
 FFmpeg reads nearly everything, and goes on after damage.  libsndfile reads the formats that FFmpeg does not know, and
-ALAC in CAF, of which FFmpeg drops the last packet.  docs/formats.md has the table of tries.
+CAF: there FFmpeg drops the last packet of ALAC, and takes plain samples one by one.  docs/formats.md has the tries.
 """
 
 from __future__ import annotations
@@ -76,6 +76,10 @@ Block = tuple[NDArray[np.float32], int]
 """Samples [frames, channels], and their rate in Hz."""
 
 
+_Piece = tuple[NDArray[Any], int]
+"""The same as FFmpeg gives them."""
+
+
 class CannotOpen(Exception):
     """The library does not know the format."""
 
@@ -87,7 +91,7 @@ def decode(file: BinaryIO, stream: Stream, kind: str, name: str) -> Iterator[Blo
     """
     view = View(file, stream.parts)
     readers = [_by_ffmpeg, _by_libsndfile]
-    if kind == "caf" and b"alac" in view.read(4096):
+    if kind == "caf":
         readers.reverse()
     reasons = []
     for reader in readers:
@@ -129,7 +133,7 @@ def _by_ffmpeg(view: View, stream: Stream, kind: str, name: str) -> Iterator[Blo
             stream.seconds = _promised(container, track)
         heard = _Heard(stream, kind)
         pieces = ((_samples(frame), frame.sample_rate) for frame in _frames(container, track, heard, name))
-        following: Block | None = None
+        following: _Piece | None = None
         while True:
             with interrupts.held():
                 block, following = _gather(pieces, following)
@@ -141,8 +145,8 @@ def _by_ffmpeg(view: View, stream: Stream, kind: str, name: str) -> Iterator[Blo
             raise AudioError(f"{name} is damaged: no part of it can be decoded ({context.name})")
 
 
-def _gather(pieces: Iterator[Block], first: Block | None) -> tuple[Block | None, Block | None]:
-    """Pieces of one rate and as many channels as a block, beginning with first; and a piece that is unlike them."""
+def _gather(pieces: Iterator[_Piece], first: _Piece | None) -> tuple[Block | None, _Piece | None]:
+    """Pieces of one kind as a block, beginning with first; and the piece that is unlike them, if one comes."""
     gathered = [] if first is None else [first]
     count = sum(samples.size for samples, _ in gathered)
     following = None
@@ -150,14 +154,19 @@ def _gather(pieces: Iterator[Block], first: Block | None) -> tuple[Block | None,
         piece = next(pieces, None)
         if piece is None:
             break
-        if gathered and (piece[1] != gathered[0][1] or piece[0].shape[1] != gathered[0][0].shape[1]):
+        if gathered and _form(piece) != _form(gathered[0]):
             following = piece
             break
         gathered.append(piece)
         count += piece[0].size
     if not gathered:
         return None, None
-    return (np.concatenate([samples for samples, _ in gathered]), gathered[0][1]), following
+    return (_scaled(np.concatenate([samples for samples, _ in gathered])), gathered[0][1]), following
+
+
+def _form(piece: _Piece) -> tuple[int, int, Any]:
+    samples, rate = piece
+    return rate, samples.shape[1], samples.dtype
 
 
 class _Heard:
@@ -234,16 +243,28 @@ def _frames(container: Any, track: Any, heard: _Heard, name: str) -> Iterator[av
                 yield frame
 
 
-def _samples(frame: av.audio.AudioFrame) -> NDArray[np.float32]:
-    """A frame as [frames, channels], full scale at 1."""
-    data: NDArray[Any] = frame.to_ndarray()
-    data = data.T if frame.format.is_planar else data.reshape(frame.samples, -1)
-    if data.dtype == np.uint8:
-        return np.asarray((data.astype(np.float32) - 128) / 128, np.float32)
-    if np.issubdtype(data.dtype, np.integer):
-        return np.asarray(data * np.float64(2.0 ** (1 - 8 * data.dtype.itemsize)), np.float32)
+_DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
+
+
+def _samples(frame: Any) -> NDArray[Any]:
+    """A frame as it is: [frames, channels].  Some files have one sample in each, so it must not take long."""
+    name = frame.format.name
+    if name.endswith("p"):
+        kind = _DTYPES[name[:-1]]
+        planes = [np.frombuffer(plane, kind, frame.samples) for plane in frame.planes]
+        return np.stack(planes, axis=1)
+    channels = frame.layout.nb_channels
+    return np.frombuffer(frame.planes[0], _DTYPES[name], frame.samples * channels).reshape(-1, channels).copy()
+
+
+def _scaled(block: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples of FFmpeg as float32, full scale at 1."""
+    if block.dtype == np.uint8:
+        return np.asarray((block.astype(np.float32) - 128) / 128, np.float32)
+    if np.issubdtype(block.dtype, np.integer):
+        return np.asarray(block * np.float64(2.0 ** (1 - 8 * block.dtype.itemsize)), np.float32)
     with np.errstate(over="ignore"):
-        return data.astype(np.float32)
+        return block.astype(np.float32)
 
 
 def _promised(container: Any, track: Any) -> float | None:

@@ -246,9 +246,7 @@ def caf_streams(file: BinaryIO, start: int, size: int, name: str) -> list[Stream
                 per_second = rate * block / frames
         if kind == b"data":
             break
-        if length < 0:
-            position = size
-        position += 12 + length
+        position = position + 12 + length if length >= 0 else size
     else:
         raise AudioError(f"{name} is cut short: the CAF file ends before any sound; copy or download it again")
     if not per_second:
@@ -272,11 +270,13 @@ def _extent(
     if promised == UNKNOWN:
         return present, None, []
     if promised > present:
-        if promised - present <= slack or not per_second:
+        if promised - present <= slack or not per_second:  # per_second: of a codec that does not say
             return present, None, []
         missing, there = (promised - present) / per_second, present / per_second
         return present, None, [f"is cut short: {missing:.2f} s of {missing + there:.2f} s are missing at its end"]
     following = begin + promised + (promised & 1 if order in ("<", ">") else 0)
+    if not per_second:
+        return promised, None, []
     rest = present - promised
     if rest <= max(slack, 8) or _only_tail(file, begin + promised, size, order):
         return promised, following if rest >= 8 else None, []

@@ -92,7 +92,9 @@ def read_exactly(file: BinaryIO, count: int) -> bytes:
 
 
 def read_at(file: BinaryIO, position: int, count: int) -> bytes:
-    """Up to count bytes from position on."""
+    """Up to count bytes from position on; none where a damaged file points to a place that cannot be."""
+    if not 0 <= position < 1 << 62:
+        return b""
     file.seek(position)
     return read_exactly(file, count)
 
