@@ -1,9 +1,10 @@
 """What is heard of sound files of all kinds: here, by soundfile and by PyAV.
 
-    python -m benchmarks.formats [--speed]
+    python -m benchmarks.formats [--silence | --speed]
 
-Prints a table.  Every file is made by code (benchmarks/sound_files.py).  --speed measures decoding instead: seconds of
-sound a second, this package beside soundfile, both mixing down, in turns.
+Prints a table.  Every file is made by code (benchmarks/sound_files.py).  --silence prints how loud recordings and noises
+are at several levels, and which are heard.  --speed measures decoding: seconds of sound a second, this package beside
+soundfile, both mixing down, in turns.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import av
 import click
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from benchmarks.sound_files import bursts, by_soundfile, kinds
 from mata_cpp import Audio, AudioError
 from mata_cpp.audio.stderr import caught
 
 ROUNDS = 7
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def here(data: bytes) -> str:
@@ -88,9 +93,48 @@ def speed() -> None:
         print(f"| {form}, 44.1 kHz stereo | {theirs:,.0f} | {ours:,.0f} | {ratio:.2f} |")
 
 
+def loudest(samples: NDArray[np.float32], rate: int) -> float:
+    """RMS of the loudest 50 ms without their mean, in dB of full scale."""
+    length = rate // 20
+    windows = samples[: len(samples) // length * length].reshape(-1, length).astype(np.float64)
+    power = windows.var(axis=1).max()
+    return 10 * float(np.log10(power)) if power > 0 else float("-inf")
+
+
+def silence() -> None:
+    rng = np.random.default_rng(0)
+    rate = 16000
+    bit = 1 / 32768
+    tries = {
+        "zeros": np.zeros(rate),
+        "a constant of 0.5": np.full(rate, 0.5),
+        "the last of 16 bits, at random": rng.integers(-1, 2, rate) * bit,
+        "dither of two bits (TPDF)": (rng.random(rate) - rng.random(rate)) * bit,
+        "white noise, RMS -85 dB": rng.standard_normal(rate) * 10 ** (-85 / 20),
+        "white noise, RMS -75 dB": rng.standard_normal(rate) * 10 ** (-75 / 20),
+    }
+    for name in ("dog", "rain", "clock", "message"):
+        sound = Audio(EXAMPLES / f"{name}.flac").samples(rate)
+        for level in (-40, -60, -65, -70, -80):
+            tries[f"{name}.flac, its peak at {level} dB"] = sound / np.abs(sound).max() * 10 ** (level / 20)
+    print("| sound | loudest 50 ms | |\n|---|---|---|")
+    for name, samples in tries.items():
+        array = samples.astype(np.float32)
+        try:
+            Audio((array, rate))
+            verdict = "heard"
+        except AudioError:
+            verdict = "silent"
+        print(f"| {name} | {loudest(array, rate):.0f} dB | {verdict} |")
+
+
 @click.command(help=__doc__.split("\n")[0])
+@click.option("--silence", "measure_silence", is_flag=True, help="Print how loud sounds are that are heard or not.")
 @click.option("--speed", "measure_speed", is_flag=True, help="Measure how fast files are decoded.")
-def main(measure_speed: bool) -> None:
+def main(measure_silence: bool, measure_speed: bool) -> None:
+    if measure_silence:
+        silence()
+        return
     if measure_speed:
         speed()
         return
