@@ -33,6 +33,8 @@ CANCELLED_DB = 25.0
 KEPT_WHOLE = 1 << 25
 """Clips of up to so many frames are kept at their own rate (128 MiB); longer ones at KEPT_RATE."""
 
+BLOCK_BYTES = 1 << 20
+
 KEPT_RATE = 16000
 """Hz; what all models listen to."""
 
@@ -52,7 +54,7 @@ class Collector:
         """at: the rate (Hz) to keep, whatever the length."""
         self._name, self._channel, self._at = name, channel, at
         self.rate = self.channels = self.frames = 0
-        self._blocks: list[NDArray[np.float32]] = []
+        self._kept_bytes = bytearray()  # grows in place: an hour must not be there twice
         self._resampler: _Resampler | None = None
         self._converter: tuple[int, _Resampler] | None = None
         self._mix = _Power(1)
@@ -83,7 +85,7 @@ class Collector:
         if self._converter is not None:
             self._take(self._converter[1].last())
         if self._resampler is not None:
-            self._blocks.append(self._resampler.last())
+            self._keep(self._resampler.last())
         name = self._name
         if not self.frames:
             raise AudioError(f"{name} holds no samples")
@@ -104,15 +106,8 @@ class Collector:
             raise AudioError(f"{name} is silent: {how}")
 
     def samples(self) -> NDArray[np.float32]:
-        """What was kept, once; blocks are freed on the way, so that it is not there twice."""
-        whole = np.empty(sum(map(len, self._blocks)), np.float32)
-        at = 0
-        self._blocks.reverse()
-        while self._blocks:
-            block = self._blocks.pop()
-            whole[at : at + len(block)] = block
-            at += len(block)
-        return whole
+        """What was kept, at kept_rate."""
+        return np.frombuffer(self._kept_bytes, np.float32)
 
     @property
     def kept_rate(self) -> int:
@@ -147,8 +142,13 @@ class Collector:
         self._level.add(mono, self.rate)
         if self._resampler is None and self.rate > self._kept and (self._at is not None or self.frames > KEPT_WHOLE):
             self._resampler = _Resampler(self.rate, self._kept)
-            self._blocks = [self._resampler.next(block) for block in self._blocks]
-        self._blocks.append(mono if self._resampler is None else self._resampler.next(mono))
+            whole, self._kept_bytes = self._kept_bytes, bytearray()
+            for first in range(0, len(whole), BLOCK_BYTES):
+                self._keep(self._resampler.next(np.frombuffer(whole[first : first + BLOCK_BYTES], np.float32)))
+        self._keep(mono if self._resampler is None else self._resampler.next(mono))
+
+    def _keep(self, mono: NDArray[np.float32]) -> None:
+        self._kept_bytes += np.ascontiguousarray(mono).data.cast("B")
 
     def _converted(self, mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
         rest = np.zeros(0, np.float32)
