@@ -2,9 +2,9 @@
 
     python -m benchmarks.formats [--silence | --speed]
 
-Prints a table.  Every file is made by code (benchmarks/sound_files.py).  --silence prints how loud recordings and noises
-are at several levels, and which are heard.  --speed measures decoding: seconds of sound a second, this package beside
-soundfile, both mixing down, in turns.
+Prints a table.  Every file is made by code (benchmarks/sound_files.py).  --silence prints how loud recordings and
+noises are at several levels, and which are heard.  --speed measures decoding: seconds of sound a second, this package
+beside soundfile, both mixing down, in turns.
 """
 
 from __future__ import annotations

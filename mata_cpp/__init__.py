@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .decoding.plain import RepetitionWarning
     from .decoding.sampling import Sampling
     from .errors import AudioError, CancelledError, ContextFullError, MataError, ModelError
+    from .finding import Found, Stretch
     from .mata import Mata
     from .model import AudioModel
     from .options import AskOptions, AudioLike, ChooseOptions
@@ -37,6 +38,7 @@ _WHERE = {
     "errors": ("AudioError", "CancelledError", "ContextFullError", "MataError", "ModelError"),
     "decoding.plain": ("RepetitionWarning",),
     "decoding.sampling": ("Sampling",),
+    "finding": ("Found", "Stretch"),
     "mata": ("Mata",),
     "model": ("AudioModel",),
     "options": ("AskOptions", "AudioLike", "ChooseOptions"),
@@ -67,6 +69,7 @@ __all__ = [
     "ClipInfo",
     "ContextFullError",
     "EncodedClip",
+    "Found",
     "Mata",
     "MataError",
     "Message",
@@ -76,6 +79,7 @@ __all__ = [
     "RepetitionWarning",
     "Sampling",
     "Session",
+    "Stretch",
     "Timings",
     "TokenLogprob",
     "Usage",

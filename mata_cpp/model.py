@@ -11,15 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from . import checks, options
+from . import checks, finding, options
 from .audio.encoder import EncodedClip
-from .audio.windows import Window, windows
+from .audio.windows import Window, overlapping, windows
 from .conversation import Conversation
 from .decoding.scoring import ChoiceForm
 from .errors import MataError
 from .files import download, resolve
 from .files.catalogue import DEFAULT_MODEL
 from .files.load import EngineOptions, Lora, engine_arguments, open_engine
+from .finding import Found
 from .mata import Mata, boost_of
 from .options import AskOptions, AudioLike, Choices, ChooseOptions
 from .prompts.builder import PromptBuilder
@@ -257,6 +258,43 @@ class AudioModel:
             window = waiting.popleft()
             yield WindowAnswer(window.start, window.end, answer)
         yield from map(_silent, waiting)
+
+    def find(
+        self, audio: AudioLike, what: str, *, threshold: float = finding.THRESHOLD, cancel: Cancel | None = None
+    ) -> Found:
+        """When what ("dog barking") is heard in a clip: "Is there dog barking?" of overlapping windows of 5 s, as the
+        likelihood of "Yes" against "No".
+
+        threshold: the probability that a stretch needs.  Raises CancelledError, and what ask raises.
+        """
+        what = checks.text(what, "what").strip()
+        if not what:
+            raise ValueError("what must be a text that is not empty")
+        threshold = checks.number(threshold, "threshold")
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, not {threshold:g}")
+        self.check_open()
+        request = options.cancel_of({"cancel": cancel})
+        clips = options.as_clips(audio)
+        if len(clips) != 1:
+            raise ValueError(f"find hears one clip, not {len(clips)}")
+        step = finding.WINDOW_S / finding.STEPS
+        cut = list(overlapping(clips[0], finding.WINDOW_S, step, self.engine.sample_rate))
+        odds: list[float | None] = []
+        for window in cut:
+            if window.audio is None:
+                odds.append(None)
+                continue
+            yes, no = self.choose(
+                window.audio,
+                finding.QUESTION.format(what),
+                finding.ANSWERS,
+                contrast=False,
+                listed=False,
+                cancel=request,
+            ).logprobs
+            odds.append(yes - no)
+        return Found(what, clips[0].seconds, step, threshold, finding.over_time(cut, odds, step))
 
     def choose(self, audio: AudioLike, question: str, choices: Choices, **given: Unpack[ChooseOptions]) -> Choice:
         """The one of several answers that the sound speaks for most: see Choice for how they are scored.

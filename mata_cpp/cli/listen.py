@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -14,7 +15,7 @@ try:
 
     import click
 
-    from .. import __version__
+    from .. import __version__, finding
     from ..mata import boost_of
     from . import options
     from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
@@ -55,6 +56,14 @@ class Output:
 @options.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @options.option("--compare", is_flag=True, help="Answers and maps with MATA off and on, from one prefill.")
 @options.option("--summary", is_flag=True, help="The mean by layer over many clips: FILEs and folders of them.")
+@options.option("--find", metavar="TEXT", help='When it is heard, as "dog barking"; without a QUESTION.')
+@options.option(
+    "--threshold",
+    metavar="NUMBER",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="The probability that --find needs.",
+    default=f"{finding.THRESHOLD:g}",
+)
 @options.option("--average", metavar="LAYERS", help="Layers whose maps are averaged.", default="auto, the last third")
 @options.shared_options()
 @click.version_option(__version__, prog_name="mata-listen", message="%(prog)s %(version)s")
@@ -67,6 +76,8 @@ def cli(
     as_json: bool,
     compare: bool,
     summary: bool,
+    find: str | None,
+    threshold: float | None,
     average: str | None,
     quiet: bool,
     **given: Any,
@@ -80,6 +91,19 @@ def cli(
     """
     files, question = options.split(words)
     mata = options.mata_setting(given)
+    if find is not None:
+        for name, other in (("--compare", compare), ("--summary", summary), ("--average", average is not None)):
+            if other:
+                raise click.UsageError(f"--find and {name} exclude each other", context)
+        if question is not None or len(files) != 1:
+            raise click.UsageError("--find needs one audio file and no question", context)
+        out = Output(as_json, quiet, compare, _outputs(output, files, as_json, summary, "find"))
+        clip = options.read_clip(files[0], options.channel(given))
+        with options.open_model(given, mata) as model:
+            _find(model, clip, find, threshold or finding.THRESHOLD, out)
+        return
+    if threshold is not None:
+        raise click.UsageError("--threshold needs --find", context)
     if question is None:
         raise click.UsageError("a question is missing", context)
     if not files:
@@ -101,6 +125,27 @@ def cli(
         if summary:
             context.exit(_summarise(model, sounds, question, mata, out, asked))
         _listen(model, clips, question, mata, reading, out, asked)
+
+
+# Something in a long clip --------------------------------------------------------------------------
+
+
+def _find(model: AudioModel, clip: Audio, what: str, threshold: float, out: Output) -> None:
+    from ..pictures import curve, style
+    from . import output
+
+    for line in (output.windows_facts(model, clip), *output.model_notes(model)):
+        output.say(line, quiet=out.quiet)
+    found = model.find(clip, what, threshold=threshold)
+    if out.json:
+        output.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
+    elif found.stretches:
+        output.write(f"{found}\n")
+    else:
+        output.say(f"note: {what}: nowhere above {threshold:g}", quiet=out.quiet)
+    for path in out.files:
+        style.write(path, lambda: curve.draw(found, clip, model.engine.sample_rate, model.name))
+        output.say(f"wrote {path}", quiet=out.quiet)
 
 
 # One answer --------------------------------------------------------------------------------------
@@ -244,15 +289,17 @@ def _reading(context: click.Context, average: str | None) -> Reading:
         raise click.UsageError(f"--average: {error}", context) from None
 
 
-def _outputs(given: tuple[str, ...], files: list[str], as_json: bool, summary: bool) -> list[Path]:
+def _outputs(
+    given: tuple[str, ...], files: list[str], as_json: bool, summary: bool, kind: str = "listen"
+) -> list[Path]:
     """Where pictures and numbers go, checked before anything is computed.  Raises MataError, UsageError."""
     from ..pictures import style
 
-    suffixes = style.SUFFIXES if summary else (*style.SUFFIXES, ARRAYS)
+    suffixes = style.SUFFIXES if summary or kind == "find" else (*style.SUFFIXES, ARRAYS)
     paths = [Path(name) for name in given]
     if not given and not as_json:
         first = Path(files[0] if files[0] != options.STDIN else "stdin")
-        paths = [] if summary else [Path(f"{_short(first.stem)}.listen.png")]
+        paths = [] if summary else [Path(f"{_short(first.stem)}.{kind}.png")]
     for path in paths:
         if path.suffix.lower() not in suffixes:
             raise click.UsageError(

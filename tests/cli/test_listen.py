@@ -233,10 +233,61 @@ def test_options_are_those_of_mata_chat():
     """The same names and words, so that one is learned for both."""
     ours = {param.name: param for param in cli.params}
     theirs = {param.name: param for param in chat.cli.params}
-    left_out = {"words", "choices", "no_contrast", "unlisted", "letters", "logprobs", "version"}
+    left_out = {"words", "choices", "no_contrast", "unlisted", "letters", "every", "logprobs", "version"}
     assert set(theirs) - left_out <= set(ours)
     for name in set(theirs) - left_out - {"compare", "as_json"}:
         assert ours[name].opts == theirs[name].opts and ours[name].default == theirs[name].default
     result = CliRunner().invoke(cli, ["--help"], prog_name="mata-listen")
     assert result.exit_code == 0 and "--average LAYERS" in result.stdout and "--alpha NUMBER" in result.stdout
     assert CliRunner().invoke(cli, ["--version"], prog_name="mata-listen").stdout.startswith("mata-listen ")
+
+
+# Something in a long clip -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_clip(make_tone, make_file, tmp_path):
+    path = tmp_path / "long.wav"
+    path.write_bytes(make_file(make_tone(20.0)))
+    return path
+
+
+def yes(prompt, messages):
+    return "Yes"
+
+
+def test_find(run, plot, long_clip):
+    status, out, err = run("--find", "a dog", long_clip, script=yes)
+    assert (status, out) == (0, "[00:00-00:20] a dog 1.00\n")
+    assert err.endswith("wrote long.find.png\n")
+    assert (run.here / "long.find.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_find_nothing(run, long_clip):
+    status, out, err = run("--find", "a dog", long_clip, "-o", "a.svg", script=lambda p, m: "No")
+    assert (status, out) == (0, "") and "note: a dog: nowhere above 0.95\n" in err
+    assert "long.wav" in (run.here / "a.svg").read_text()
+
+
+def test_find_as_json(run, long_clip):
+    status, out, _ = run("--find", "a dog", long_clip, "--json", "--threshold", "0.5", script=yes)
+    record = json.loads(out)
+    assert status == 0 and (record["find"], record["threshold"]) == ("a dog", 0.5)
+    assert record["stretches"][0]["end"] == 20.0 and len(record["probabilities"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--find", "a dog"], "--find needs one audio file and no question"),
+        (["--find", "a dog", "CLIP", QUESTION], "--find needs one audio file and no question"),
+        (["--find", "a dog", "CLIP", "--compare"], "--find and --compare exclude each other"),
+        (["--find", "a dog", "CLIP", "--average", "3"], "--find and --average exclude each other"),
+        (["CLIP", QUESTION, "--threshold", "0.5"], "--threshold needs --find"),
+        (["--find", "a dog", "CLIP", "-o", "a.npz"], "--output must end in .png, .svg, .pdf, not 'a.npz'"),
+    ],
+)
+def test_what_find_wants(run, long_clip, words, message):
+    words = [{"CLIP": long_clip}.get(word, word) for word in words]
+    status, out, err = run(*words)
+    assert (status, out) == (2, "") and message in err
