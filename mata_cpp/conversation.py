@@ -82,16 +82,16 @@ class Conversation:
             messages = [Message("system", system), *(m for m in messages if m.role != "system")]
         return [*messages, Message("user", question, tuple(clips))]
 
-    def plan(self, messages: Sequence[Message], image: CacheImage | None = None) -> Plan:
+    def plan(self, messages: Sequence[Message], image: CacheImage | None = None, cancel: Cancel | None = None) -> Plan:
         """Raises ModelError where the template fails, AudioError where there is nothing to hear."""
         if not any(message.clips for message in messages):
             raise AudioError("there is no audio in this conversation yet: pass a clip with the question")
-        rendered = self._prompts.render(messages)
+        rendered = self._prompts.render(messages, cancel=cancel)
         if image is not None and image.text is not None and rendered.startswith(image.text):
-            new = image.pending + self._prompts.units(rendered[len(image.text) :], start=False)
+            new = image.pending + self._prompts.units(rendered[len(image.text) :], start=False, cancel=cancel)
             if new and isinstance(new[-1], int):
                 return Plan(messages, rendered, image.keys + _keys(new), len(image.keys))
-        units = self._prompts.units(rendered)
+        units = self._prompts.units(rendered, cancel=cancel)
         if not units or not isinstance(units[-1], int):
             raise ModelError("the model's chat template ends with the audio: there is no text to answer to")
         keys = _keys(units)
@@ -119,7 +119,7 @@ class Conversation:
         while True:
             own = self._image = self._pool.claim(self._image)
             try:
-                plan = self.plan(messages, own)
+                plan = self.plan(messages, own, cancel)
                 encode_s += self._encode(plan, encoded, cancel)
             except BaseException:
                 if own is not None:
@@ -218,12 +218,12 @@ class Conversation:
                 raise CancelledError("cancelled")
             last = number == len(runs) - 1
             if last and before_last is not None:
-                before_last(session, self._regions(image, plan, run))
+                before_last(session, self._regions(image, plan, run, cancel))
             session.append([run], markers=True, final=last, cancel=cancel)
             image.append(run, plain=not last or session.boost is None)
         image.text = plan.rendered
 
-    def _regions(self, image: CacheImage, plan: Plan, run: list[int] | EncodedClip) -> PromptRegions:
+    def _regions(self, image: CacheImage, plan: Plan, run: list[int] | EncodedClip, cancel: Cancel) -> PromptRegions:
         """Where the parts of the prompt lie, with the last run about to be fed.
 
         Told from the template's texts around the first question and this one.  Tokens are compared with what was
@@ -234,7 +234,7 @@ class Conversation:
         first = image.position(len(image.keys))
         ends = [0, *image.ends, *range(first + 1, first + len(run) + 1)]
         questions = [i for i, message in enumerate(plan.messages) if message.role == "user"]
-        head, tail = (self._prompts.text_before(plan.messages, i) for i in (questions[0], questions[-1]))
+        head, tail = (self._prompts.text_before(plan.messages, i, cancel) for i in (questions[0], questions[-1]))
         n_head = common_length(keys, _keys(self._prompts.units(head))) if plan.rendered.startswith(head) else 0
         n_turn = len(keys) - n_head
         if len(questions) > 1 and plan.rendered.startswith(tail):

@@ -241,7 +241,7 @@ class Turn:
         answers = form.answers(texts)
         messages = self._messages(request)
         prompts = self._conversation.prompts
-        frame = prompts.answer_frame(messages)
+        frame = prompts.answer_frame(messages, request.cancel)
         rows = scoring.option_tokens(self._engine, frame, answers)
         end = scoring.end_token(self._engine, frame)
         room = min(scoring.MAX_BATCH, sum(map(len, rows)))
@@ -307,7 +307,7 @@ class Turn:
             for message in messages
         ]
         other = Conversation(self._engine, loaded.encoder, loaded.pool, self._conversation.prompts.fresh())
-        known = (tuple(other.plan(quiet).keys), tuple(map(tuple, rows)), end, request.mata)
+        known = (tuple(other.plan(quiet, cancel=request.cancel).keys), tuple(map(tuple, rows)), end, request.mata)
         found = loaded.silences.get(known)
         if found is None:
             try:

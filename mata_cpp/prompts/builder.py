@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..audio.encoder import Clip
 from ..errors import ModelError
 from .rules import PLAIN, PromptRule, rule_of
-from .template import ChatTemplate
+from .template import ChatTemplate, TemplateLimitError
 
 if TYPE_CHECKING:
-    from .._core import Engine
+    from .._core import Cancel, Engine
 
 PromptUnit = int | Clip
 """A token, or a clip."""
 
 
 class Tokenizer(Protocol):
-    def __call__(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]: ...
+    def __call__(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True, cancel: Cancel | None = None
+    ) -> list[int]: ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class PromptBuilder:
 
     add_bos: whether the model wants a begin-of-text token; it is put in front unless the template
     wrote it.  variables: more values for the template (e.g. enable_thinking).  rule: where clips stand.
+    What takes a cancel ends soon with CancelledError once it is set.
     """
 
     def __init__(
@@ -107,11 +110,13 @@ class PromptBuilder:
             rule=self._rule,
         )
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, cancel: Cancel | None = None
+    ) -> str:
         """The template's text with a marker for each clip and each risky text.  Raises ModelError."""
-        guarded = [(message, self._guarded(message.text)) for message in messages]
+        guarded = [(message, self._guarded(message.text, cancel)) for message in messages]
         if self._writes_clips:
-            text = self._render_parts(guarded, add_generation_prompt)
+            text = self._render_parts(guarded, add_generation_prompt, cancel)
             if text is not None:
                 return text
         if self._rule.system is not None and not any(message.role == "system" for message in messages):
@@ -123,27 +128,28 @@ class PromptBuilder:
                 [_as_message(m.role, content, as_parts) for (m, _), content in zip(guarded, contents, strict=True)],
                 add_generation_prompt=add_generation_prompt,
                 variables=self._variables,
+                cancel=cancel,
             )
             if self._markers(text) == wanted:
                 self._known_as_parts = as_parts
                 return text
         raise ModelError("the model's chat template drops or repeats parts of the conversation; use another GGUF")
 
-    def units(self, text: str, *, start: bool = True) -> list[PromptUnit]:
+    def units(self, text: str, *, start: bool = True, cancel: Cancel | None = None) -> list[PromptUnit]:
         """Tokens and clips of rendered text; start: it is the beginning, where a begin token may be due."""
         units: list[PromptUnit] = []
         if start and self._add_bos and not (self._bos_token and text.startswith(self._bos_token)):
             units += self._bos()
         position = 0
         for match in self._marker.finditer(text):
-            units += self._template_tokens(text[position : match.start()])
+            units += self._template_tokens(text[position : match.start()], cancel)
             kind, key = match.groups()
             if kind == "A":
                 units.append(self._clips[key])
             else:
-                units += self._tokenize(self._texts[key], add_special=False, parse_special=False)
+                units += self._tokenize(self._texts[key], add_special=False, parse_special=False, cancel=cancel)
             position = match.end()
-        return units + self._template_tokens(text[position:])
+        return units + self._template_tokens(text[position:], cancel)
 
     def parts(self, messages: Sequence[Message]) -> list[list[int] | Clip]:
         """Runs of tokens and clips of a conversation that waits for an answer.  Raises ModelError."""
@@ -157,20 +163,20 @@ class PromptBuilder:
                 parts.append([unit])
         return parts
 
-    def answer_frame(self, messages: Sequence[Message]) -> AnswerFrame:
+    def answer_frame(self, messages: Sequence[Message], cancel: Cancel | None = None) -> AnswerFrame:
         """The texts before and after an answer to messages, as the template writes a finished one."""
-        prompt = self.render(messages)
+        prompt = self.render(messages, cancel=cancel)
         answer = f"MATA{self._nonce}X"
-        done = self.render([*messages, Message("assistant", answer)], add_generation_prompt=False)
+        done = self.render([*messages, Message("assistant", answer)], add_generation_prompt=False, cancel=cancel)
         at = done.rfind(answer)
         if not done.startswith(prompt) or at < len(prompt):
             return AnswerFrame("", "")
         return AnswerFrame(done[len(prompt) : at], done[at + len(answer) :])
 
-    def text_before(self, messages: Sequence[Message], index: int) -> str:
+    def text_before(self, messages: Sequence[Message], index: int, cancel: Cancel | None = None) -> str:
         """The rendered text up to the content of messages[index]; "" where the template puts that elsewhere."""
         mark = f"MATA{self._nonce}Q"
-        text = self.render([*messages[:index], Message(messages[index].role, mark)])
+        text = self.render([*messages[:index], Message(messages[index].role, mark)], cancel=cancel)
         return text[: max(0, text.find(mark))]
 
     def keep_clips(self, messages: Sequence[Message]) -> None:
@@ -185,7 +191,9 @@ class PromptBuilder:
 
     # -------------------------------------------------------------------------------------------
 
-    def _render_parts(self, guarded: Sequence[tuple[Message, str]], add_generation_prompt: bool) -> str | None:
+    def _render_parts(
+        self, guarded: Sequence[tuple[Message, str]], add_generation_prompt: bool, cancel: Cancel | None
+    ) -> str | None:
         """With clips as the parts that the template writes itself; None where it does not write all of it."""
         clips = [self._clip_marker(clip) for message, _ in guarded for clip in message.clips]
         if not clips:
@@ -195,7 +203,10 @@ class PromptBuilder:
                 [_with_clips(message, text, self._rule.clips_last) for message, text in guarded],
                 add_generation_prompt=add_generation_prompt,
                 variables=self._variables,
+                cancel=cancel,
             )
+        except TemplateLimitError:
+            raise
         except ModelError:
             return None
         if len(self._placeholder.findall(text)) != len(clips):
@@ -224,18 +235,18 @@ class PromptBuilder:
         self._clips[key] = clip
         return f"MATA{self._nonce}A{key}Z"
 
-    def _guarded(self, text: str) -> str:
+    def _guarded(self, text: str, cancel: Cancel | None) -> str:
         """text, or a marker for it where it would give special tokens or pass for a clip."""
         if not self._placeholder.search(text):
-            plain = self._tokenize(text, add_special=False, parse_special=False)
-            if plain == self._tokenize(text, add_special=False, parse_special=True):
+            plain = self._tokenize(text, add_special=False, parse_special=False, cancel=cancel)
+            if plain == self._tokenize(text, add_special=False, parse_special=True, cancel=cancel):
                 return text
         key = next((key for key, known in self._texts.items() if known == text), f"{len(self._texts):x}")
         self._texts[key] = text
         return f"MATA{self._nonce}T{key}Z"
 
-    def _template_tokens(self, text: str) -> list[int]:
-        return self._tokenize(text, add_special=False, parse_special=True) if text else []
+    def _template_tokens(self, text: str, cancel: Cancel | None) -> list[int]:
+        return self._tokenize(text, add_special=False, parse_special=True, cancel=cancel) if text else []
 
     def _bos(self) -> list[int]:
         if self._bos_token:

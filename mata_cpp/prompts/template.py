@@ -1,6 +1,6 @@
 """Chat templates: Jinja source out of a GGUF, which is untrusted input.
 
-Rendered in jinja2's immutable sandbox with the functions that the templates of the field expect
+Rendered in a sandbox that counts what they do, with the functions that the templates of the field expect
 (those of transformers' ``apply_chat_template``).  Whatever goes wrong in one is a ModelError.
 """
 
@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
-import jinja2.ext
-import jinja2.sandbox
-from jinja2.exceptions import SecurityError
 
-from ..errors import ModelError
+from ..errors import CancelledError, ModelError
+from .meter import LimitError, Meter, weight
+from .sandbox import METER, MeteredSandbox
+
+if TYPE_CHECKING:
+    from .._core import Cancel
 
 FALLBACK_TEMPLATE = """\
 {%- for message in messages -%}
@@ -29,26 +32,15 @@ FALLBACK_TEMPLATE = """\
 """
 """For models whose GGUF holds no template: base models, mostly, which know no chat format at all."""
 
-MAX_TEMPLATE = 1 << 20
-MAX_OUTPUT = 1 << 24
-"""Characters.  A template that writes more than this is broken or hostile."""
+MAX_TEMPLATE = 1 << 16
+"""Characters; the longest in the field have 17,000."""
 
+MAX_DATE = 200
+"""Of the form of a date."""
 
-class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """jinja2's sandbox, and no products that fill the memory."""
-
-    intercepted_binops = frozenset(["*", "**", "%"])
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" and (abs(right) > 64 or abs(left) > 1 << 32):
-            raise SecurityError("a power that large is not allowed")
-        if operator == "*":
-            for sequence, count in ((left, right), (right, left)):
-                if isinstance(sequence, str | list | tuple) and len(sequence) * count > MAX_TEMPLATE:
-                    raise SecurityError("a repetition that long is not allowed")
-        if operator == "%" and isinstance(left, str):
-            raise SecurityError("the % format is not allowed")
-        return super().call_binop(context, operator, left, right)
+STEPS, STEPS_OF_MESSAGE, STEPS_OF_INPUT = 2_000_000, 1000, 20
+"""What a template may do: so many steps, so many more for a message, and so many times what it takes to look at what it
+is given.  The templates of the field need 90 to 1,200 for a message."""
 
 
 class ChatTemplate:
@@ -62,14 +54,11 @@ class ChatTemplate:
         if len(source) > MAX_TEMPLATE:
             raise ModelError(f"the model's chat template is absurdly long ({len(source):,} characters)")
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
-        environment = _Sandbox(
-            trim_blocks=True, lstrip_blocks=True, autoescape=False, extensions=[jinja2.ext.loopcontrols]
-        )
-        environment.filters["tojson"] = _tojson
+        environment = MeteredSandbox({"tojson": _tojson})
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime_now
         try:
-            self._template = environment.from_string(self.source)
+            self._template = environment.compiled(self.source)
         except Exception as error:  # jinja2 raises more than TemplateError on hostile sources
             raise _broken(error) from None
 
@@ -79,21 +68,27 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         variables: Mapping[str, Any] | None = None,
+        cancel: Cancel | None = None,
     ) -> str:
-        """The conversation as text, special tokens written out.  Raises ModelError."""
-        pieces, length = [], 0
+        """The conversation as text, special tokens written out.  Raises ModelError, CancelledError.
+
+        TemplateLimitError is raised where the template does too much.
+        """
         values: dict[str, Any] = {"tools": None, "documents": None, **self._tokens, **(variables or {})}
+        values.update(messages=list(messages), add_generation_prompt=add_generation_prompt)
         try:
-            for piece in self._template.generate(
-                messages=list(messages), add_generation_prompt=add_generation_prompt, **values
-            ):
-                pieces.append(piece)
-                length += len(piece)
-                if length > MAX_OUTPUT:
-                    raise SecurityError("its output never ends")
+            limit = STEPS + STEPS_OF_MESSAGE * len(messages) + STEPS_OF_INPUT * weight(values, sys.maxsize)
+            return "".join(self._template.generate({**values, METER: Meter(limit, cancel)}))
+        except CancelledError:
+            raise
+        except LimitError as error:
+            raise TemplateLimitError(f"the model's chat template {error}; use another GGUF") from None
         except Exception as error:
             raise _broken(error) from None
-        return "".join(pieces)
+
+
+class TemplateLimitError(ModelError):
+    """A chat template does too much: another form of the messages would not help."""
 
 
 class _RefusedError(Exception):
@@ -105,7 +100,7 @@ def _raise_exception(message: Any = "") -> NoReturn:
 
 
 def _strftime_now(format: str) -> str:
-    return datetime.datetime.now().strftime(str(format))
+    return datetime.datetime.now().strftime(str(format)[:MAX_DATE])
 
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
@@ -115,6 +110,8 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, *
 
 def _broken(error: Exception) -> ModelError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, RecursionError):
+        reason = "it calls itself too deeply"
     if isinstance(error, _RefusedError):
         return ModelError(f"the model's chat template refuses this conversation: {reason}")
     if isinstance(error, jinja2.TemplateSyntaxError):

@@ -131,7 +131,8 @@ def test_ordinary_text_is_tokenised_with_the_template(builder, sound):
     tokenize = b._tokenize
     b._tokenize = lambda text, **options: seen.append((text, options)) or tokenize(text, **options)
     b.units(b.render([Message("user", "Hi?", (sound,))]))
-    assert ("\nHi?<|im_end|>\n<|im_start|>assistant\n", {"add_special": False, "parse_special": True}) in seen
+    options = {"add_special": False, "parse_special": True, "cancel": None}
+    assert ("\nHi?<|im_end|>\n<|im_start|>assistant\n", options) in seen
 
 
 def test_begin_token_comes_once(builder, sound):
@@ -200,12 +201,12 @@ def test_what_transformers_offers(fake):
         ("{{ messages.append(1) }}", "fails"),
         ("{{ self.__init__.__globals__ }}", "fails"),
         ("{{ cycler.__init__.__globals__.os.system('true') }}", "fails"),
-        ("{{ 'a' * 10000000000 }}", "fails"),
+        ("{{ 'a' * 10000000000 }}", "makes a text or a list that is too large"),
         ("{{ 10 ** 10000000 }}", "fails"),
         ("{{ '%9999999999d' % 1 }}", "fails"),
         ("{% for i in range(10000000) %}x{% endfor %}", "fails"),
-        ("{% for i in range(99999) %}{% for j in range(99999) %}xxxxxxxxxx{% endfor %}{% endfor %}", "never ends"),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}xxxxxxxxxx{% endfor %}{% endfor %}", "takes too long"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls itself too deeply"),
         ("{% include 'x' %}", "fails"),
         ("{% extends 'x' %}", "fails"),
         ("x" * 2000000, "absurdly long"),
