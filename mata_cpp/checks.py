@@ -1,4 +1,4 @@
-"""Arguments of the wrong type or size: each a ValueError of one line."""
+"""Arguments of the wrong type or size: each a ValueError of one line; and names in messages, which are kept short."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ def short_repr(value: Any) -> str:
     """repr(value) in one short line."""
     line = " ".join(repr(value).split())
     return line if len(line) <= 80 else line[:77] + "..."
+
+
+def short_name(name: object) -> str:
+    """A name or a path for a message; its head and its tail where it is longer than anyone can read."""
+    text = str(name)
+    return text if len(text) <= 240 else f"{text[:160]}...{text[-75:]}"
 
 
 def integer(value: Any, name: str, low: int, high: int = INT32) -> int:

