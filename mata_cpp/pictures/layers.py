@@ -21,6 +21,7 @@ GROUP_COLOURS = {
     "generated": style.GREEN,
 }
 NAMES = {"earlier": "earlier turns"}
+OFF = "MATA off"
 
 
 def stack_shares(axes: Axes, layers: Sequence[int], shares: NDArray[Any], groups: Sequence[str]) -> None:
@@ -57,6 +58,7 @@ def audio_lines(
     on: NDArray[Any] | None,
     boosted: Sequence[int],
     even: float,
+    off_name: str = OFF,
 ) -> None:
     """The audio's shares [L] over the layers, and what an even spread of attention over all positions would give."""
     for start, end in _runs(boosted):
@@ -64,7 +66,7 @@ def audio_lines(
     most = 0.0
     alone = "attention" if off is None and not boosted else "MATA on"
     for shares, name, colour, line, marker in (
-        (off, "MATA off", style.VERMILION, "--", "o"),
+        (off, off_name, style.VERMILION, "--", "o"),
         (on, alone, style.BLUE, "-", "s"),
     ):
         if shares is not None:
@@ -82,7 +84,7 @@ def audio_lines(
     axes.set_ylabel("share on the audio, %")
     axes.set_xlabel("layer (shaded: boosted)" if len(boosted) else "layer", labelpad=1)
     _layer_ticks(axes)
-    _legend(axes, 3)
+    _legend(axes, 3 if off_name == OFF else 2)
 
 
 def _legend(axes: Axes, columns: int) -> None:

@@ -19,7 +19,7 @@ from ..mata import Mata, format_focus, format_layers
 from ..readout.record import Attention
 from ..records import Answer
 from . import style
-from .layers import audio_lines, stack_shares
+from .layers import OFF, audio_lines, stack_shares
 from .mel import mel_of, mel_spectrogram
 from .style import WIDTH
 
@@ -37,6 +37,8 @@ LABEL_LIMIT = 16
 QUESTION_LIMIT, ANSWER_LINES = 110, 3
 LINE = 0.21
 MOST_CLIPS = 6
+COLUMN_GAP = 0.3  # between two clips
+TIME = ("time in the clip, s", "time, s", "s")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def draw(scene: Scene) -> Figure:
     sound = WAVE + GAP + MEL
     maps = sum(0.34 + row * max(1, len(tokens)) for row, tokens in zip(rows, labels, strict=True))
     left_height = sound + maps + AXIS * len(rows) + 0.62
-    right_height = 2 * PANEL + 1.75
+    between = 0.95 if _off_name(scene) == OFF else 1.15  # a longer name takes a second line of the legend
+    right_height = 2 * PANEL + between + 0.8
     height = above + max(left_height, right_height) + BOTTOM
     spare = max(0.0, right_height - left_height)
     mel_height = MEL + spare
@@ -120,7 +123,7 @@ def draw(scene: Scene) -> Figure:
         _draw_colours(page, image, (left, y + 0.22, min(2.6, width), 0.11))
     right = WIDTH - MARGIN - RIGHT
     _draw_groups(page, scene, (right, above + 0.55, RIGHT, PANEL))
-    _draw_audio_by_layer(page, scene, (right, above + 0.55 + PANEL + 0.95, RIGHT, PANEL))
+    _draw_audio_by_layer(page, scene, (right, above + 0.55 + PANEL + between, RIGHT, PANEL))
     return figure
 
 
@@ -175,10 +178,26 @@ def _labels(tokens: Sequence[str]) -> list[str]:
     return labels
 
 
-def _text_width(text: str, size: float) -> float:
+def _text_width(text: str, size: float, weight: str = "normal") -> float:
+    from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    return float(TextPath((0, 0), text, size=size).get_extents().width) / 72 if text.strip() else 0.1
+    if not text.strip():
+        return 0.1
+    return float(TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight)).get_extents().width) / 72
+
+
+def _fitted(text: str, width: float) -> str:
+    """A title in one line, cut to width."""
+    whole = shown = style.printable(text, QUESTION_LIMIT)
+    while len(shown) > 2 and (found := _text_width(shown, 10, "bold")) > width:
+        shown = whole[: max(1, min(len(shown) - 2, int(len(shown) * width / found)))] + "\u2026"
+    return shown
+
+
+def _time_label(width: float) -> str:
+    """The first that fits below a clip."""
+    return next((text for text in TIME if _text_width(text, 9) < width), TIME[-1])
 
 
 def _row_height(n_tokens: int) -> float:
@@ -195,15 +214,14 @@ def _row_height(n_tokens: int) -> float:
 def _columns(scene: Scene, left: float, width: float) -> list[tuple[float, float]]:
     """(x, width) of each clip's time axis: by length, but none under a share that can be read."""
     clips = _attention(scene.answer).clips
-    gap = 0.3
-    room = width - gap * (len(clips) - 1)
+    room = width - COLUMN_GAP * (len(clips) - 1)
     seconds = np.array([clip.heard_seconds for clip in clips])
     shares = np.maximum(seconds / seconds.sum(), 0.6 / len(clips))
     shares /= shares.sum()
     columns, x = [], left
     for share in shares:
         columns.append((x, float(share) * room))
-        x += float(share) * room + gap
+        x += float(share) * room + COLUMN_GAP
     return columns
 
 
@@ -211,10 +229,8 @@ def _draw_sound(page: _Page, scene: Scene, index: int, box: tuple[float, float, 
     x, y, width = box
     audio, clip = scene.clips[index], _attention(scene.answer).clips[index]
     samples, end = audio.samples(), clip.heard_seconds
-    letters = max(8, int(width / 0.085))
     wave = page.axes((x, y, width, WAVE))
-    name = Path(clip.name).name
-    wave.set_title(style.printable(f"{name}, {clip.seconds:.1f} s", letters), pad=4)
+    wave.set_title(_fitted(f"{Path(clip.name).name}, {clip.seconds:.1f} s", width + 0.7 * COLUMN_GAP), pad=4)
     low, high, times = _envelope(samples, audio.sample_rate)
     wave.fill_between(times, low, high, color=style.GREY, linewidth=0.4)
     peak = max(1e-6, float(np.abs(samples).max()))
@@ -309,7 +325,7 @@ def _draw_map(
         if clip.heard_seconds > clip.seconds:
             axes.axvline(clip.seconds, color="white", linewidth=1.0, linestyle=":")
         _time_ticks(axes, width)
-        axes.set_xlabel("time in the clip, s", labelpad=1)
+        axes.set_xlabel(_time_label(width + 0.7 * COLUMN_GAP), labelpad=1)
         if i == 0:
             axes.set_title(f"{title}: where each token was listened for", pad=5)
             every = max(1, int(np.ceil(ROW_LEAST * 0.95 / (height / max(1, n)))))
@@ -323,7 +339,7 @@ def _time_ticks(axes: Axes, width: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(
-        MaxNLocator(nbins=max(2, min(10, int(width / 0.6))), steps=[1, 2, 5, 10], min_n_ticks=2)
+        MaxNLocator(nbins=max(1, min(10, int(width / 0.6))), steps=[1, 2, 5, 10], min_n_ticks=2)
     )
 
 
@@ -370,9 +386,9 @@ def _draw_audio_by_layer(page: _Page, scene: Scene, box: tuple[float, float, flo
     """The audio's share by layer, with MATA off and on."""
     attention = _attention(scene.answer)
     axes = page.axes(box)
-    axes.set_title("Audio by layer, MATA off and on" if scene.without else "Audio by layer", pad=24)
-    lines = [] if scene.without is None else [_attention(scene.without)]
-    off, on = (lines[0] if lines else None), attention
+    off, on, off_name = (None if scene.without is None else _attention(scene.without)), attention, _off_name(scene)
+    title = "Audio by layer" if off is None else "Audio by layer, MATA off and on"
+    axes.set_title(title, pad=24 if off_name == OFF else 38)
     tokens = sum(clip.tokens for clip in scene.answer.audio)
     positions = scene.answer.usage.prompt_tokens + max(0, len(attention.tokens) - 1) / 2
     audio_lines(
@@ -382,4 +398,11 @@ def _draw_audio_by_layer(page: _Page, scene: Scene, box: tuple[float, float, flo
         on.by_layer()[:, 0] if on.boosted or off is None else None,
         on.boosted,
         tokens / max(positions, 1),
+        off_name,
     )
+
+
+def _off_name(scene: Scene) -> str:
+    """What the line with MATA off is called: of another answer, it is about other rows."""
+    same = scene.without is None or _attention(scene.without).tokens == _attention(scene.answer).tokens
+    return OFF if same else "off: another answer"

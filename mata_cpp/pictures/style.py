@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import sys
 import unicodedata
 import warnings
 from collections.abc import Callable
@@ -42,6 +44,7 @@ STYLE: dict[str, Any] = {
     "legend.fontsize": 8.5,
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # TrueType, whose text can be searched and edited
     "text.parse_math": False,
     "figure.dpi": 100,
 }
@@ -56,7 +59,11 @@ FALLBACK_FONTS = (
 
 
 def matplotlib() -> Any:
-    """The package, set up to draw without a screen.  Raises MataError when it is not installed."""
+    """The package, set up to draw without a screen.  Raises MataError when it is not installed.
+
+    MPLBACKEND may name what is not there, as the one that a notebook sets for its commands; nothing here needs it.
+    """
+    backend = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -66,6 +73,15 @@ def matplotlib() -> Any:
         raise MataError(
             "a picture needs matplotlib, which is not installed: pip install 'mata-cpp[plot]', or ask for --json"
         ) from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise MataError(f"matplotlib cannot read its settings (matplotlibrc): {reason}") from None
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend is not None:
+        with contextlib.suppress(ValueError):
+            package.rcParams["backend"] = backend
     return package
 
 
@@ -90,15 +106,16 @@ def check_place(path: Path) -> None:
 
 
 def write(path: Path, draw: Callable[[], Figure]) -> None:
-    """Draw in this package's style and write the picture.  Raises MataError."""
+    """Draw in this package's style, whatever the user's settings are, and write the picture.  Raises MataError."""
     package = matplotlib()
     style = dict(STYLE)
     if "text.parse_math" not in package.rcParams:  # before 3.6
         del style["text.parse_math"]
     data = io.BytesIO()
-    with package.rc_context(style), warnings.catch_warnings():
+    with package.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs and fonts: see printable
-        package.rcParams["font.family"] = fonts()
+        package.rcdefaults()
+        package.rcParams.update({**style, "font.family": fonts()})
         draw().savefig(data, format=path.suffix[1:].lower(), dpi=DPI, facecolor="white")
     try:
         path.write_bytes(data.getvalue())

@@ -26,7 +26,8 @@ def draw(summary: Summary, model: str, question: str) -> Figure:
     figure.text(
         0.3 / WIDTH, 1 - 0.22 / height, style.printable(question, 110), va="top", fontsize=12, fontweight="bold"
     )
-    line = style.printable(f"{model}; mean of {clips}", 150)
+    differing = f"; with MATA off, {summary.differing} of the answers differ" if summary.differing else ""
+    line = style.printable(f"{model}; mean of {clips}{differing}", 150)
     figure.text(0.3 / WIDTH, 1 - 0.5 / height, line, va="top", fontsize=8.5, color=style.GREY)
     bottom, tall = 0.5 / height, 3.0 / height
     left = figure.add_axes((0.75 / WIDTH, bottom, 4.9 / WIDTH, tall))

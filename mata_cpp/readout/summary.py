@@ -17,7 +17,8 @@ class Summary:
     """Shares by layer, each clip's own mean over its tokens counted once.
 
     off, on: for every clip float32 [L, G] (groups of record.GROUPS); on is empty where MATA was off.  even: for
-    every clip, the fraction of the prompt's positions that hold audio, which an even spread would give it.
+    every clip, the fraction of the prompt's positions that hold audio, which an even spread would give it.  differing:
+    the clips whose two answers differ, so that other rows are averaged.
     """
 
     layers: tuple[int, ...] = ()
@@ -25,6 +26,7 @@ class Summary:
     off: list[NDArray[np.float32]] = field(default_factory=list)
     on: list[NDArray[np.float32]] = field(default_factory=list)
     even: list[float] = field(default_factory=list)
+    differing: int = 0
 
     def add(self, off: Answer, on: Answer | None = None) -> bool:
         """Count one clip's answers, with MATA off and on; False if one of them says nothing."""
@@ -35,6 +37,8 @@ class Summary:
             assert attention is not None
             kept.append(attention.by_layer())
             self.layers, self.boosted = attention.layers, attention.boosted
+        if on is not None:
+            self.differing += len({tuple(attention.tokens) for attention in read if attention is not None}) > 1
         self.even.append(off.usage.audio_tokens / max(1, off.usage.prompt_tokens))
         return True
 

@@ -1,6 +1,7 @@
 """mata-listen on the stand-in: exact output, exact exit status, and pictures that have what they should."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -127,6 +128,91 @@ def test_two_clips_and_standard_input(run, plot, clip, tmp_path, make_tone, make
     assert (status, err.splitlines()[-1]) == (2, "error: a picture has room for 6 clips, not 7")
 
 
+@pytest.fixture
+def figures(monkeypatch, plot):
+    """The figures that are written, as matplotlib has them."""
+    from matplotlib.figure import Figure
+
+    kept, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: kept.append(self) or save(self, *a, **k))
+    return kept
+
+
+def overlapping(figure, monkeypatch):
+    """Pairs of texts that are written over each other."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    boxes, draw = [], Text.draw
+
+    def drawn(self, renderer):
+        if self.get_text().strip() and self.get_visible():
+            boxes.append((self.get_text(), self.get_window_extent(renderer).padded(-1)))
+        draw(self, renderer)
+
+    monkeypatch.setattr(Text, "draw", drawn)
+    FigureCanvasAgg(figure).draw()
+    return [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[i + 1 :] if one.overlaps(other)]
+
+
+@pytest.mark.parametrize(("count", "name"), [(1, "W" * 99), (4, "clip"), (5, "clip"), (6, "W" * 24)])
+def test_labels_do_not_overlap(run, figures, tmp_path, make_tone, make_file, monkeypatch, count, name):
+    clips = [tmp_path / f"{name}{i}.wav" for i in range(count)]
+    for i, path in enumerate(clips):
+        path.write_bytes(make_file(make_tone((1.0, 6.0, 0.4)[i % 3], 8000), 8000))
+    script = lambda p, mata: "rain" if mata else "a dog"  # noqa: E731
+    assert run(*clips, QUESTION, "--compare", "-o", "a.svg", script=script)[0] == 0
+    assert overlapping(figures[0], monkeypatch) == []
+
+
+def test_the_line_with_mata_off_says_whose_answer_it_is(run, figures, clip):
+    def lines(script):
+        figures.clear()
+        run(clip, QUESTION, "--max-tokens", "4", script=script)
+        return [text.get_text() for text in figures[0].axes[-1].get_legend().get_texts()][:2]
+
+    assert lines(lambda p, mata: "rain") == ["MATA off", "MATA on"]
+    assert lines(lambda p, mata: "rain" if mata else "snow") == ["off: another answer", "MATA on"]
+
+
+def test_the_users_settings_of_matplotlib_change_nothing(run, plot, clip):
+    assert run(clip, QUESTION, "-o", "plain.png")[0] == 0
+    with plot.rc_context({"text.usetex": True, "savefig.bbox": "tight", "font.size": 40, "axes.grid": True}):
+        assert run(clip, QUESTION, "-o", "odd.png")[0] == 0
+        assert plot.rcParams["font.size"] == 40
+    assert (run.here / "odd.png").read_bytes() == (run.here / "plain.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["module://matplotlib_inline.nothing", "nonsense", "Agg"])
+def test_the_backend_of_the_surroundings_is_not_needed(plot, monkeypatch, name):
+    """A notebook sets MPLBACKEND for its commands, whether or not they have what it names."""
+    program = (
+        "import os; from mata_cpp.pictures.style import matplotlib; found = matplotlib()\n"
+        "assert os.environ['MPLBACKEND'] == " + repr(name) + "\n"
+        "print(found.rcParams['backend'] if os.environ['MPLBACKEND'] == 'Agg' else found.figure.Figure.__name__)"
+    )
+    monkeypatch.setenv("MPLBACKEND", name)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stderr, done.stdout.strip().lower()) == ("", "agg" if name == "Agg" else "figure")
+
+
+def test_settings_that_cannot_be_read_are_one_line(plot, monkeypatch, tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe: 1")
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
+    program = "from mata_cpp.pictures.style import matplotlib; matplotlib()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(
+        "mata_cpp.errors.MataError: matplotlib cannot read its settings (matplotlibrc): 'utf-8' codec"
+    )
+
+
+def test_a_pdf_has_fonts_that_can_be_edited(run, plot, clip):
+    assert run(clip, QUESTION, "-o", "a.pdf")[0] == 0
+    data = (run.here / "a.pdf").read_bytes()
+    assert b"/CIDFontType2" in data and b"/Type3" not in data
+
+
 def test_length(run, plot, clip):
     assert run("--max-tokens", "2", clip, QUESTION)[2].splitlines()[1] == "note: cut off after 2 tokens"
 
@@ -156,6 +242,16 @@ def test_summary(run, plot, folder):
     assert [row[0] for row in table[1:]] == [f"{i}{'*' * (10 <= i < 21)}" for i in range(30)]
     assert all(float(row[2]) > float(row[1]) for row in table[11:22])
     assert (run.here / "all.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_summary_tells_of_answers_that_differ(run, figures, folder):
+    def told(script):
+        figures.clear()
+        run("--summary", folder, QUESTION, "-o", "all.png", script=script)
+        return figures[0].texts[1].get_text()
+
+    assert told(lambda p, mata: "rain") == "model; mean of 4 clips"
+    assert told(lambda p, mata: "rain" if mata else "snow").endswith("; with MATA off, 4 of the answers differ")
 
 
 def test_summary_json(run, folder):
