@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ..records import Answer, Choice
 
 
+MICROPHONE = "<microphone>"
+
+
 @dataclass(frozen=True)
 class Output:
     """How to answer: the options that choose what is printed."""
@@ -46,6 +49,12 @@ class Output:
     options.option("--no-contrast", is_flag=True, help="Score --choices without comparing with silence."),
     options.option("--unlisted", is_flag=True, help="Do not name --choices in the question."),
     options.option("--letters", is_flag=True, help="Name --choices as A, B, C, and score the letters."),
+    options.option(
+        "--mic",
+        metavar="SECONDS",
+        type=click.FloatRange(0, 3600, min_open=True),
+        help="Record from the microphone; Enter ends it.",
+    ),
     options.option(
         "--every",
         metavar="SECONDS",
@@ -71,6 +80,7 @@ def cli(
     no_contrast: bool,
     unlisted: bool,
     letters: bool,
+    mic: float | None,
     every: float | None,
     as_json: bool,
     logprobs: int | None,
@@ -88,9 +98,15 @@ def cli(
     mata = options.mata_setting(given)
     form: ChooseOptions = {"contrast": not no_contrast, "listed": not unlisted, "letters": letters}
     wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every)
-    _check_usage(context, files, question, wanted, given)
+    if mic is not None and len(words) == 1:
+        files, question = [], options.as_utf8(words[0])  # also where it is the name of a file
+    _check_usage(context, files if mic is None else [*files, MICROPHONE], question, wanted, given)
     asked = options.answering(given)
     clips = [options.read_clip(word, options.channel(given)) for word in files]
+    if mic is not None:
+        from .recording import record
+
+        clips.append(record(mic, quiet=quiet))
 
     from .output import facts, model_notes, notes, say
 

@@ -18,6 +18,7 @@ from ..mata import Mata
 from . import output
 from .command import OutputError, fail
 from .options import as_utf8
+from .recording import record
 
 if TYPE_CHECKING:
     from ..audio.encoder import EncodedClip
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
 
 HELP = """\
 /audio PATH           hear another clip with the next question
+/record [SECONDS]     hear the microphone with the next question; Enter ends it
 /mata on|off|ALPHA    turn MATA on or off, or set its strength
 /clear                forget the conversation and its clips
 /help                 this list
 /exit                 leave (or Ctrl-D); Ctrl-C stops an answer"""
+
+
+RECORDED_S = 30.0
+"""What /record takes unless Enter ends it."""
 
 
 class Repl:
@@ -78,6 +84,8 @@ class Repl:
         rest = rest.strip()
         if name == "/audio":
             self._audio(rest)
+        elif name == "/record":
+            self._record(rest)
         elif name == "/mata":
             self._mata(rest)
         elif name == "/clear":
@@ -94,7 +102,18 @@ class Repl:
             path = path[1:-1]
         if not path:
             raise ValueError("/audio needs a path")
-        clips = self._chat.model.encode(Audio(os.path.expanduser(path)))
+        self._hear(Audio(os.path.expanduser(path)))
+
+    def _record(self, word: str) -> None:
+        try:
+            seconds = float(word) if word else RECORDED_S
+        except ValueError:
+            raise ValueError(f"/record takes a number of seconds, not {word!r}") from None
+        self._hear(record(seconds, quiet=self._quiet))
+
+    def _hear(self, clip: Audio) -> None:
+        """Keep a clip for the next question."""
+        clips = self._chat.model.encode(clip)
         self._clips += clips
         for line in [output.facts(self._chat.model, clips, self._chat.mata), *output.notes(clips)]:
             output.say(line, quiet=self._quiet)

@@ -599,3 +599,45 @@ def test_a_channel(run, make_tone, make_file, tmp_path):
     assert run("--channel", "3", path, QUESTION) == (1, "", f"error: {path} has 2 channels: there is no channel 3\n")
     message = 'error: channel must be "left", "right", "mix" or a number from 1, not \'middle\'\n'
     assert run("--channel", "middle", path, QUESTION) == (1, "", message)
+
+
+# The microphone, with a stand-in ------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(monkeypatch, make_tone):
+    """How long was recorded."""
+    asked = []
+
+    def record(seconds, *, on_level=None, stop=None):
+        asked.append(seconds)
+        return Audio((make_tone(1.0), 16000), name="<microphone>")
+
+    from mata_cpp.audio import microphone
+
+    monkeypatch.setattr(microphone, "record", record)
+    return asked
+
+
+def test_mic(run, recorded):
+    status, out, err = run("--mic", "5", QUESTION)
+    assert (status, out, recorded) == (0, "rain\n", [5.0])
+    assert err.startswith("recording for 5 s\n") and "1.0 s of audio" in err
+
+
+def test_mic_and_a_file(run, recorded, clip):
+    status, _, err = run("--mic", "0.5", clip, QUESTION)
+    assert status == 0 and "2 clips" in err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "4000", "x"])
+def test_absurd_lengths(run, recorded, seconds):
+    status, out, err = run("--mic", seconds, QUESTION)
+    assert (status, out, recorded) == (2, "", []) and "--mic" in err
+
+
+def test_record_in_a_conversation(run, recorded, clip):
+    lines = f"/record 3\n{QUESTION}\n/record\n/record x\n/exit\n"
+    status, out, err = run(clip, input=lines.encode())
+    assert (status, out, recorded) == (0, "rain\n", [3.0, 30.0])
+    assert "error: /record takes a number of seconds, not 'x'\n" in err
