@@ -185,6 +185,9 @@ class _Heard:
         """Look at what is about to be decoded.  FFmpeg's parser gives foreign bytes along with the frame after them."""
         if not self._mpeg or not packet.size:
             return
+        frame = sniff.mpeg_frame(bytes(memoryview(packet)[:4]))
+        if frame is not None and frame[0] == packet.size:
+            return
         foreign = sniff.before_frame(bytes(packet))
         if foreign and not foreign.startswith(sniff.TAGS):
             self._first_junk = self._first_junk if self._junk else self.seconds
@@ -250,9 +253,11 @@ def _samples(frame: Any) -> NDArray[Any]:
     """A frame as it is: [frames, channels].  Some files have one sample in each, so it must not take long."""
     name = frame.format.name
     if name.endswith("p"):
-        kind = _DTYPES[name[:-1]]
-        planes = [np.frombuffer(plane, kind, frame.samples) for plane in frame.planes]
-        return np.stack(planes, axis=1)
+        kind, planes, count = _DTYPES[name[:-1]], frame.planes, frame.samples
+        samples = np.empty((count, len(planes)), kind)
+        for number, plane in enumerate(planes):
+            samples[:, number] = np.frombuffer(plane, kind, count)
+        return samples
     channels = frame.layout.nb_channels
     return np.frombuffer(frame.planes[0], _DTYPES[name], frame.samples * channels).reshape(-1, channels).copy()
 
@@ -261,8 +266,10 @@ def _scaled(block: NDArray[Any]) -> NDArray[np.float32]:
     """Samples of FFmpeg as float32, full scale at 1."""
     if block.dtype == np.uint8:
         return np.asarray((block.astype(np.float32) - 128) / 128, np.float32)
-    if np.issubdtype(block.dtype, np.integer):
-        return np.asarray(block * np.float64(2.0 ** (1 - 8 * block.dtype.itemsize)), np.float32)
+    if np.issubdtype(block.dtype, np.integer):  # a power of two: nothing is rounded but the integer
+        scaled = block.astype(np.float32)
+        scaled *= np.float32(2.0 ** (1 - 8 * block.dtype.itemsize))
+        return scaled
     with np.errstate(over="ignore"):
         return block.astype(np.float32)
 

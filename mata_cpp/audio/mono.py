@@ -57,8 +57,7 @@ class Collector:
         self._kept_bytes = bytearray()  # grows in place: an hour must not be there twice
         self._resampler: _Resampler | None = None
         self._converter: tuple[int, _Resampler] | None = None
-        self._mix = _Power(1)
-        self._each: _Power | None = None
+        self._power: _Power | None = None
         self._level = _Level()
         self._peak = 0.0
         self._zero = True
@@ -67,7 +66,7 @@ class Collector:
         """rate may change within a file; the first one holds."""
         if not self.rate:
             self.rate, self.channels = rate, block.shape[1]
-            self._each = _Power(self.channels) if self._channel is None and self.channels > 1 else None
+            self._power = _Power(self.channels) if self._channel is None and self.channels > 1 else None
         if not block.size:
             return
         self._check_finite(block)
@@ -93,9 +92,10 @@ class Collector:
             raise AudioError(
                 f"{name} has float samples up to {self._peak:g}: scale them to [-1, 1], e.g. samples / 32768"
             )
-        if self._each is not None:
-            loudest, mix = int(np.argmax(self._each.mean)), float(self._mix.mean[0])
-            power = float(self._each.mean[loudest])
+        if self._power is not None:
+            each, mix = self._power.means()
+            loudest = int(np.argmax(each))
+            power = float(each[loudest])
             if power > mix * 10 ** (CANCELLED_DB / 10) and _decibels(power) > SILENT_DB:
                 raise CancelsOut(loudest + 1, _decibels(power) - _decibels(mix))
         level = self._level.decibels(self.rate)
@@ -122,11 +122,9 @@ class Collector:
         if count == 1:
             return np.ascontiguousarray(block[:, 0])
         if self._channel is None or self._channel == "mix":
-            mix = mix_down(block)
-            if self._each is not None and count == self.channels:
-                self._each.add(block)
-                self._mix.add(mix[:, None])
-            return mix
+            if self._power is not None and count == self.channels:
+                self._power.add(block)
+            return mix_down(block)
         number = {"left": 1, "right": 2}.get(str(self._channel), self._channel)
         if not isinstance(number, int) or not 1 <= number <= count:
             raise AudioError(f"{self._name} has {count} channels: there is no channel {self._channel}")
@@ -138,7 +136,7 @@ class Collector:
         self.frames += len(mono)
         if self.frames > MAX_SECONDS * self.rate:
             raise AudioError(f"{self._name} is longer than {MAX_SECONDS // 3600} hours: cut it into pieces")
-        self._peak = max(self._peak, float(np.abs(mono).max()))
+        self._peak = max(self._peak, float(mono.max()), -float(mono.min()))
         self._level.add(mono, self.rate)
         if self._resampler is None and self.rate > self._kept and (self._at is not None or self.frames > KEPT_WHOLE):
             self._resampler = _Resampler(self.rate, self._kept)
@@ -159,7 +157,10 @@ class Collector:
         return np.concatenate([rest, self._converter[1].next(mono)])
 
     def _check_finite(self, block: NDArray[np.float32]) -> None:
-        if not np.isfinite(block.sum(dtype=np.float64)):
+        flat = block.reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.dot(flat, flat)  # the quickest thing that every sample takes part in
+        if not np.isfinite(total):
             finite = np.isfinite(block).all(axis=1)
             if not finite.all():
                 where = (self.frames + int(np.argmin(finite))) / self.rate
@@ -170,6 +171,8 @@ def mix_down(block: NDArray[np.float32]) -> NDArray[np.float32]:
     """[frames, channels] -> their mean, [frames]."""
     if block.shape[1] == 1:
         return np.ascontiguousarray(block[:, 0])
+    if block.shape[1] == 2:  # the same as below, to the last bit
+        return np.asarray((block[:, 0] + block[:, 1]) * np.float32(0.5), np.float32)
     mean: NDArray[np.float64] = block.mean(axis=1, dtype=np.float64)
     return mean.astype(np.float32)
 
@@ -199,19 +202,22 @@ class _Resampler:
 
 
 class _Power:
-    """Mean power of each channel, without its mean."""
+    """Mean power of each channel and of their mix, without their means: one product of a block with itself has all."""
 
     def __init__(self, channels: int) -> None:
-        self._sum: NDArray[np.float64] = np.zeros(channels)
+        self._products: NDArray[np.float64] = np.zeros((channels, channels))
         self._frames = 0
 
     def add(self, block: NDArray[np.float32]) -> None:
-        self._sum += block.var(axis=0, dtype=np.float64) * len(block)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = np.ones(len(block), np.float32) @ block
+            self._products += block.T @ block - np.outer(sums, sums) / len(block)
         self._frames += len(block)
 
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        return self._sum / max(1, self._frames)
+    def means(self) -> tuple[NDArray[np.float64], float]:
+        """(of each channel, of the mix)"""
+        products = self._products / max(1, self._frames)
+        return np.diagonal(products), float(products.mean())
 
 
 class _Level:

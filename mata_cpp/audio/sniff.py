@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import lru_cache
 from typing import BinaryIO
 
 from .view import read_at
@@ -93,7 +94,7 @@ def kind_of(head: bytes) -> str:
         return "mp4"
     if head[:4] == b"\x1aE\xdf\xa3":
         return "matroska"
-    if mpeg_frame(head) is not None:
+    if mpeg_frame(head[:4]) is not None:
         return "mpeg"
     return ""
 
@@ -129,6 +130,7 @@ _BITRATES = {  # kbit/s by (version 1?, layer), index 1..14
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 
 
+@lru_cache(4096)
 def mpeg_frame(header: bytes) -> tuple[int, int] | None:
     """(bytes, samples) of the MPEG audio frame that these four bytes begin, or None."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
@@ -159,7 +161,7 @@ def before_frame(data: bytes) -> bytes:
 def xing(frame: bytes) -> tuple[int, float] | None:
     """(bytes, seconds) that the Xing or Info header in an MPEG frame promises."""
     at = max(frame[:64].find(b"Xing"), frame[:64].find(b"Info"))
-    found = mpeg_frame(frame)
+    found = mpeg_frame(frame[:4])
     if at < 0 or len(frame) < at + 16 or found is None:
         return None
     flags, count, size = struct.unpack(">III", frame[at + 4 : at + 16])
