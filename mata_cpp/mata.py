@@ -1,7 +1,7 @@
 """The setting of MATA: how much, in which layers, in what form, on which part of the clip.
 
 The method: "MATA: a training-free method for large audio-language models", arXiv 2509.18816.  On the
-row of the token being predicted, the raw attention scores towards audio tokens are raised in the
+row of the token being predicted, the raw attention scores towards audio tokens are changed in the
 middle layers.  The formulas are in ``Mata``.
 """
 
@@ -46,7 +46,7 @@ class HasSpan(Protocol):
 
 @dataclass(frozen=True)
 class Mata:
-    """How attention to the audio is raised.
+    """How the attention scores of the audio are changed.
 
     alpha: strength, 0 is off; the paper's best is 0.10, negative values lower the attention.
     layers: "auto" (the middle third, the paper's 10..20 of 28), a slice string "10:20" (half-open,
