@@ -249,6 +249,10 @@ def _adjust(sound: Sound, *, left: float, right: float, noise: float = 0.0) -> S
     return (pair + noise * rng.standard_normal(pair.shape)).astype(np.float32)
 
 
+def _data(seconds: float) -> bytes:
+    return chunk(b"data", (bursts(seconds) * 32767).round().astype("<i2").tobytes())
+
+
 HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Please sign in.</body></html>\n"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 160044\n"
 
@@ -330,8 +334,60 @@ def _ordinary() -> Iterator[Kind]:
         "WAV, LIST of zeros before the sound", lambda: wav(bursts(5.0), before=chunk(b"LIST", bytes(100_000))), 5.0
     )
     yield Kind("WAV, chunks after the sound", lambda: wav(bursts(5.0), after=chunk(b"LIST", b"INFO" * 30)), 5.0)
+    for valid, width in ((24, 4), (20, 4), (16, 4), (16, 3), (20, 3), (12, 2)):
+        yield Kind(
+            f"WAV, {valid} bits in {8 * width}, extensible",
+            lambda valid=valid, width=width: _extensible(valid, width),  # type: ignore[misc]
+            5.0,
+        )
+    yield Kind("WAV, 24 bits in 32", lambda: _extensible(24, 4, extensible=False), 5.0)
+    for subtype in ("PCM_16", "PCM_24", "FLOAT"):
+        yield Kind(f"RIFX {subtype}", lambda subtype=subtype: _big_endian(subtype), 5.0)  # type: ignore[misc]
+    yield Kind("AIFF-C, fl32 with 16 bits", lambda: _aifc(b"fl32"), 5.0)
     yield Kind("FLAC, tag at the end", lambda: _flac() + ID3V1, 5.0)
     yield Kind("MP3, cover of 900 kB", lambda: id3(900_000) + mp3(), 5.0)
+
+
+def _extensible(valid: int, width: int, *, extensible: bool = True) -> bytes:
+    """WAV whose samples have fewer valid bits than they take."""
+    sound = bursts(5.0)
+    top = (sound * 2 ** (valid - 1)).round().astype(np.int64) << (8 * width - valid)
+    data = b"".join(int(x).to_bytes(width, "little", signed=True) for x in top.tolist())
+    fmt = struct.pack(
+        "<HHIIHH", 0xFFFE if extensible else 1, 1, RATE, RATE * width, width, 8 * width if extensible else valid
+    )
+    if extensible:
+        fmt += struct.pack("<HHI", 22, valid, 4) + bytes.fromhex("0100000000001000800000aa00389b71")
+    return b"RIFF" + struct.pack("<I", len(data) + len(fmt) + 20) + b"WAVE" + chunk(b"fmt ", fmt) + chunk(b"data", data)
+
+
+def _tracks(*seconds: float) -> bytes:
+    """Matroska with several tracks of sound."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        tracks = [container.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in seconds]
+        for track, length in zip(tracks, seconds, strict=True):
+            array = (bursts(length) * 32767).astype(np.int16)[None, :]
+            frame = av.AudioFrame.from_ndarray(array, format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+            container.mux(track.encode(frame))
+            container.mux(track.encode(None))
+    return buffer.getvalue()
+
+
+def _big_endian(subtype: str) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, bursts(5.0), RATE, format="WAV", subtype=subtype, endian="BIG")
+    return buffer.getvalue()
+
+
+def _aifc(kind: bytes) -> bytes:
+    """AIFF-C of 32-bit floats whose COMM says 16 bits, as some writers do."""
+    data = bytearray(by_soundfile(bursts(5.0), form="AIFF", subtype="FLOAT"))
+    at = data.index(b"COMM") + 8
+    struct.pack_into(">H", data, at + 6, 16)
+    assert kind.upper() in data
+    return bytes(data)
 
 
 def _streamed() -> Iterator[Kind]:
@@ -346,6 +402,11 @@ def _streamed() -> Iterator[Kind]:
     yield Kind(
         "WAV into a pipe, odd LIST before",
         lambda: wav(bursts(5.0), data_size=0xFFFFFFFF, before=chunk(b"LIST", b"x" * 25)),
+        5.0,
+    )
+    yield Kind(
+        "WAV into a pipe, LIST after",
+        lambda: wav(bursts(5.0), data_size=0xFFFFFFFF, riff_size=0xFFFFFFFF, after=chunk(b"LIST", b"INFO" * 4000)),
         5.0,
     )
     yield Kind("RF64 that was never closed", lambda: _rf64(0), 5.0)
@@ -372,6 +433,9 @@ def _joined() -> Iterator[Kind]:
         9.0,
     )
     yield Kind("FLAC + FLAC", lambda: _flac(2.0) + _flac(4.0), 6.0)
+    yield Kind("WAV, two chunks of sound", lambda: wav(bursts(2.0), after=chunk(b"LIST", b"x" * 90) + _data(3.0)), 5.0)
+    yield Kind("MP3 after 5,000 zeros", lambda: bytes(5000) + mp3(), 5.0)
+    yield Kind("Matroska, tracks of 1 and 5 s", lambda: _tracks(1.0, 5.0), 5.0, "has 2 tracks of sound; only number 2")
     yield Kind("WAV + WAV", lambda: wav(bursts(2.0)) + wav(bursts(4.0)), 6.0)
     yield Kind("WAV + WAV at another rate", lambda: wav(bursts(2.0)) + wav(bursts(4.0, 8000), 8000), 6.0)
     yield Kind("AAC + AAC", lambda: 2 * by_ffmpeg(bursts(3.0, 44100), 44100, "adts", "aac"), 6.0)

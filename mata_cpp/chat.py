@@ -97,7 +97,8 @@ class AudioChat:
         self._mata = mata
         self._conversation = self._model.conversation()
         self._turn = self._model.turn(self._conversation)
-        self._lock, self._owner = threading.Lock(), 0
+        self._lock = threading.Lock()
+        self._owner: threading.Thread | None = None  # not its number, which a later thread may get
         self._requests: weakref.WeakSet[Cancel] = weakref.WeakSet()
         self._requests_lock = threading.RLock()  # a signal handler may cancel in a thread that holds it
         self._closed = False
@@ -299,24 +300,24 @@ class AudioChat:
             with self._waited(request):
                 for piece in self._turn.answer(request, sampler):
                     yield piece
-                    self._owner = threading.get_ident()  # the pieces may be taken in any thread
+                    self._owner = threading.current_thread()  # the pieces may be taken in any thread
         except CancelledError:
             yield Piece("", self._turn.nothing(request))
 
     @contextmanager
     def _waited(self, request: Request | None) -> Iterator[None]:
         """The turn of this thread.  Raises MataError in a thread that is itself answering, CancelledError."""
-        if self._owner == threading.get_ident():
+        if self._owner is threading.current_thread():
             raise MataError("this chat is still answering in this thread: finish or close that stream first")
         while not self._lock.acquire(timeout=WAIT_S):
             if request is not None and request.cancel.cancelled:
                 raise CancelledError("cancelled")
         try:
-            self._owner = threading.get_ident()
+            self._owner = threading.current_thread()
             self._check_open()
             yield
         finally:
-            self._owner = 0
+            self._owner = None
             if self._closed and not self._model.closed:
                 self._conversation.drop_cache()
             self._lock.release()

@@ -45,14 +45,18 @@ def pair_of_mapping(source: Mapping[str, Any]) -> tuple[Any, Any] | Any:
 
 def samples_of(samples: Any, rate: Any) -> tuple[NDArray[np.float32], int]:
     """([frames, channels] with full scale at 1, rate in Hz).  Raises AudioError."""
+    if isinstance(samples, np.ma.MaskedArray):
+        raise AudioError("samples are a masked array: pass samples.filled(0)")
     try:
         array, hertz = np.asarray(samples), float(rate)
     except (TypeError, ValueError):
         raise AudioError(PAIR) from None
+    except Exception as error:  # of an object's own __array__
+        raise AudioError(f"samples cannot be read: {' '.join(str(error).split())[:200]}") from None
     if not np.isfinite(hertz) or hertz != int(hertz):
         raise AudioError(f"the sample rate must be a whole number of Hz, not {rate!r}")
     check_rate(int(hertz), "the sample rate")
-    if array.dtype == object or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+    if array.dtype.kind not in "iuf":
         raise AudioError(f"samples must be floats or integers, not {array.dtype}")
     if array.ndim not in (1, 2):
         raise AudioError(f"samples must be [frames] or [frames, channels], not of shape {array.shape}")
@@ -73,6 +77,7 @@ def scaled(array: NDArray[Any]) -> NDArray[np.float32]:
 
     16-bit samples in a wider type, as Python lists of integers become, are told by their size.  Raises AudioError.
     """
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     kind = array.dtype
     if np.issubdtype(kind, np.floating):
         with np.errstate(over="ignore"):

@@ -64,7 +64,7 @@ class Audio:
         return self._content_id
 
     def samples(self, sample_rate: int | None = None) -> NDArray[np.float32]:
-        """Mono float32 [frames] at sample_rate (Hz; None: the source's own).
+        """Mono float32 [frames] at sample_rate (Hz; None: the source's own), not to be written to.
 
         Of a clip with more than 2 ** 25 frames (12 min at 48 kHz) only 16 kHz are kept; for a higher rate its source is
         decoded again.  Raises AudioError where that cannot be done.
@@ -74,7 +74,9 @@ class Audio:
         if found is None:
             found = self._at(rate)
             self._resampled = {rate: found}
-        return found
+        shown = found.view()
+        shown.flags.writeable = False  # conversations share it
+        return shown
 
     def __repr__(self) -> str:
         return f"Audio({self.name!r}, {self.seconds:.2f} s, {self.sample_rate} Hz, {self.channels} channel(s))"

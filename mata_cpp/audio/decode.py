@@ -21,7 +21,7 @@ from .decoders import Block, check_length, decode
 from .headers import Stream
 from .mono import CancelsOut, Channel, Collector, check_channel
 from .sources import describe_source, opened
-from .view import Span, read_at
+from .view import ReadError, Span, read_at
 
 MIN_SECONDS = 0.01
 LONG_S = 60.0
@@ -77,9 +77,12 @@ def read_audio(source: Any, name: str | None = None, channel: Channel = None, at
             f"audio cannot be a {type(source).__name__}: "
             "pass a path, bytes, a binary file object or (samples, sample_rate)"
         )
-    with opened(source, name) as (file, size):
-        start = _check_head(file, size, name)
-        return _heard(lambda notes: _blocks(file, start, size, name, notes), name, channel, at)
+    try:
+        with opened(source, name) as (file, size):
+            start = _check_head(file, size, name)
+            return _heard(lambda notes: _blocks(file, start, size, name, notes), name, channel, at)
+    except ReadError as error:
+        raise AudioError(f"cannot read {name}: {error}") from None
 
 
 def _heard(blocks: Any, name: str, channel: Channel, at: int | None) -> Decoded:
@@ -88,6 +91,7 @@ def _heard(blocks: Any, name: str, channel: Channel, at: int | None) -> Decoded:
     collector = Collector(name, channel, at)
     try:
         _collect(collector, blocks(notes), name)
+        notes += collector.notes
     except CancelsOut as found:
         notes = []
         collector = Collector(name, found.channel, at)
@@ -122,6 +126,7 @@ def _check_head(file: BinaryIO, size: int, name: str) -> int:
     start = sniff.id3_end(file)
     if start >= size:
         raise AudioError(f"{name} is cut short: it ends within its ID3 tag; copy or download it again")
+    start = sniff.zeros_end(file, start)
     head = read_at(file, start, sniff.HEAD)
     what = sniff.not_sound(head)
     if what is not None:

@@ -1,7 +1,8 @@
 """From a stream of a file to blocks of samples, by FFmpeg's libraries (PyAV) or by libsndfile.
 
-FFmpeg reads nearly everything, and goes on after damage.  libsndfile reads the formats that FFmpeg does not know, and
-CAF: there FFmpeg drops the last packet of ALAC, and takes plain samples one by one.  docs/formats.md has the tries.
+FFmpeg reads nearly everything, and goes on after damage.  libsndfile reads the formats that FFmpeg does not know, RIFX,
+whose byte order FFmpeg ignores, and CAF: there FFmpeg drops the last packet of ALAC, and takes plain samples one by
+one.  docs/formats.md has the tries.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 from . import interrupts, sniff, stderr
 from .headers import SLACK_S, STREAMED_SIZE, Stream, check_channels
-from .view import View
+from .view import ReadError, View
 
 if TYPE_CHECKING:
     import av.audio
@@ -91,7 +92,7 @@ def decode(file: BinaryIO, stream: Stream, kind: str, name: str) -> Iterator[Blo
     """
     view = View(file, stream.parts)
     readers = [_by_ffmpeg, _by_libsndfile]
-    if kind == "caf":
+    if kind == "caf" or view.read(4) == b"RIFX":
         readers.reverse()
     reasons = []
     for reader in readers:
@@ -101,6 +102,10 @@ def decode(file: BinaryIO, stream: Stream, kind: str, name: str) -> Iterator[Blo
         except CannotOpen as error:
             reasons.append(str(error))
         else:
+            reasons = []
+        if view.error is not None:
+            raise ReadError(view.error)
+        if not reasons:
             return
     raise AudioError(next(filter(None, reasons)))
 
@@ -120,7 +125,7 @@ def _by_ffmpeg(view: View, stream: Stream, kind: str, name: str) -> Iterator[Blo
         log.debug("%s: FFmpeg: %s", name, error)
         raise CannotOpen from None
     with container:
-        track: Any = container.streams.best("audio")
+        track: Any = _longest(container)
         context = None if track is None else track.codec_context
         if track is None:
             raise AudioError(f"{name} holds no sound ({container.format.long_name})")
@@ -129,6 +134,9 @@ def _by_ffmpeg(view: View, stream: Stream, kind: str, name: str) -> Iterator[Blo
         if _is_encrypted(track):
             raise AudioError(f"{name} is protected (DRM): only its seller's programs can play it")
         check_channels(track.layout.nb_channels, name)
+        if len(container.streams.audio) > 1:
+            number = [one.index for one in container.streams.audio].index(track.index) + 1
+            stream.notes.append(f"has {len(container.streams.audio)} tracks of sound; only number {number} is heard")
         if stream.seconds is None:
             stream.seconds = _promised(container, track)
         heard = _Heard(stream, kind)
@@ -282,6 +290,27 @@ def _promised(container: Any, track: Any) -> float | None:
     if form.startswith("matroska") and container.duration and len(container.streams) == 1:
         return float(container.duration / 1e6)
     return None
+
+
+def _longest(container: Any) -> Any:
+    """The track of sound that FFmpeg prefers, or one that is longer by a second."""
+    import av
+
+    best, tracks = container.streams.best("audio"), container.streams.audio
+    if len(tracks) < 2:
+        return best
+    seconds = {track.index: float((track.duration or 0) * track.time_base) for track in tracks if track.time_base}
+    if not all(seconds.values()):  # of Matroska, whose header does not say
+        with contextlib.suppress(av.FFmpegError):
+            for packet in container.demux(*tracks):
+                if packet.pts is not None and packet.time_base:
+                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    seconds[packet.stream.index] = max(seconds.get(packet.stream.index, 0.0), end)
+            container.seek(0)
+    for track in tracks:
+        if seconds.get(track.index, 0.0) > seconds.get(best.index, 0.0) + 1:
+            best = track
+    return best
 
 
 def _codec_of(track: Any) -> str:

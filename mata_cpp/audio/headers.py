@@ -29,6 +29,9 @@ SLACK_S = 0.1
 MAX_CHANNELS = 64
 MIN_RATE, MAX_RATE = 1000, 768000
 
+TAIL = 1 << 20
+"""Where tags at the end of a streamed file are looked for, in bytes."""
+
 UNKNOWN = (1 << 64) - 1
 
 
@@ -101,8 +104,9 @@ def _wav(file: BinaryIO, start: int, size: int, name: str) -> tuple[Stream, int 
     if len(fmt) < 16:
         raise AudioError(f"{name} is damaged: the WAV file has no format chunk before its sound")
     check_channels(struct.unpack(order + "H", fmt[2:4])[0], name)
+    fmt = _plain_format(order, fmt)
     rate, per_second, align = struct.unpack(order + "4xIIH", fmt[:14])
-    plain = struct.unpack(order + "H", fmt[:2])[0] in (1, 3, 6, 7, 0xFFFE)
+    plain = struct.unpack(order + "H", fmt[:2])[0] in (1, 3, 6, 7)
     per_second = rate * align if plain else per_second
     present = size - chunk.start
     promised = chunk.size if long_size is None or chunk.size != 0xFFFFFFFF else long_size
@@ -114,9 +118,32 @@ def _wav(file: BinaryIO, start: int, size: int, name: str) -> tuple[Stream, int 
     next_file = (
         following if following is not None and read_at(file, following, 4) in (b"RIFF", b"RIFX", b"RF64") else None
     )
-    parts: list[Part] = [_wav_header(order, fmt, fact, length), Span(chunk.start, chunk.start + length)]
+    spans = [Span(chunk.start, chunk.start + length)]
+    if following is not None and next_file is None:
+        more = [c for c in _chunks(file, following, size, order) if c.id == b"data" and 0 < c.size <= size - c.start]
+        spans += [Span(c.start, c.start + c.size) for c in more]
+    length = sum(span.size for span in spans)
+    parts: list[Part] = [_wav_header(order, fmt, fact, length), *spans]
     seconds = None if promised == UNKNOWN or not per_second else length / per_second
     return Stream(parts, seconds, notes), next_file
+
+
+_GUID = bytes.fromhex("000000001000800000aa00389b71")
+"""What stands behind the codec's number in an extensible format, from its third byte on."""
+
+
+def _plain_format(order: str, fmt: bytes) -> bytes:
+    """Samples of 24 bits in 32 are samples of 32 bits, and an extensible format of plain samples is a plain one: the
+    number of valid bits misleads decoders."""
+    tag, channels, rate, _, align, bits = struct.unpack(order + "HHIIHH", fmt[:16])
+    if tag == 0xFFFE and fmt[26:40] == _GUID:
+        tag = struct.unpack(order + "H", fmt[24:26])[0]
+    if tag not in (1, 3) or not channels or align % channels or not 1 <= align // channels <= 8:
+        return fmt
+    width = align // channels
+    if tag == 3 and width not in (4, 8):
+        return fmt
+    return struct.pack(order + "HHIIHH", tag, channels, rate, rate * align, align, 8 * width)
 
 
 def _wav_header(order: str, fmt: bytes, fact: bytes, length: int) -> bytes:
@@ -191,11 +218,14 @@ def aiff_streams(file: BinaryIO, start: int, size: int, name: str) -> list[Strea
     return [Stream([head, Span(begin, begin + length)], seconds, notes)]
 
 
+_AIFF_WIDTHS = {b"ulaw": 1, b"alaw": 1, b"in24": 3, b"42ni": 3, b"in32": 4, b"23ni": 4, b"fl32": 4, b"fl64": 8}
+
+
 def _aiff_width(kind: bytes, bits: int) -> int | None:
     """Bytes of a sample; None for what is not stored sample by sample."""
-    if kind in (b"NONE", b"twos", b"sowt", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"):
+    if kind in (b"NONE", b"twos", b"sowt", b"raw "):
         return (bits + 7) // 8 or None
-    return 1 if kind in (b"ulaw", b"ULAW", b"alaw", b"ALAW") else None
+    return _AIFF_WIDTHS.get(kind.lower())
 
 
 def _extended(data: bytes) -> float:
@@ -268,7 +298,7 @@ def _extent(
     present = max(0, size - begin)
     slack = SLACK_S * per_second
     if promised == UNKNOWN:
-        return present, None, []
+        return present - _tail(file, begin, size, order), None, []
     if promised > present:
         if promised - present <= slack or not per_second:  # per_second: of a codec that does not say
             return present, None, []
@@ -290,6 +320,21 @@ def _extent(
         None,
         [f"has a header that tells of {told:.2f} s; the {heard - told:.2f} s after them are heard too"],
     )
+
+
+def _tail(file: BinaryIO, begin: int, size: int, order: str | None) -> int:
+    """Bytes of tags that a streamed RIFF file ends with: chunks that reach to its end exactly."""
+    if order not in ("<", ">"):
+        return 0
+    first = max(begin, size - TAIL)
+    data = read_at(file, first, size - first)
+    for name in (b"LIST", b"id3 ", b"ID3 ", b"bext", b"_PMX"):
+        at = data.find(name)
+        while at >= 0:
+            if len(data) >= at + 8 and _only_chunks(file, first + at, size, order):
+                return len(data) - at
+            at = data.find(name, at + 1)
+    return 0
 
 
 def _only_tail(file: BinaryIO, position: int, size: int, order: str | None) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,8 +28,11 @@ dither has about -92, a dog with its peak at -60 about -70: docs/formats.md."""
 
 WINDOW_S = 0.05
 
-CANCELLED_DB = 25.0
-"""A mix that is so much weaker than the loudest channel has lost what that channel holds."""
+CANCELLED = 10**2.5
+"""A mix that is so many times weaker than the loudest channel (25 dB) has lost what that channel holds."""
+
+PART_CANCELLED_S = 1.0
+"""A clip of which so much cancels out, and not all, is told of."""
 
 KEPT_WHOLE = 1 << 25
 """Clips of up to so many frames are kept at their own rate (128 MiB); longer ones at KEPT_RATE."""
@@ -58,6 +62,7 @@ class Collector:
         self._resampler: _Resampler | None = None
         self._converter: tuple[int, _Resampler] | None = None
         self._power: _Power | None = None
+        self.notes: list[str] = []
         self._level = _Level()
         self._peak = 0.0
         self._zero = True
@@ -96,8 +101,13 @@ class Collector:
             each, mix = self._power.means()
             loudest = int(np.argmax(each))
             power = float(each[loudest])
-            if power > mix * 10 ** (CANCELLED_DB / 10) and _decibels(power) > SILENT_DB:
+            if power > mix * CANCELLED and _decibels(power) > SILENT_DB:
                 raise CancelsOut(loudest + 1, _decibels(power) - _decibels(mix))
+            if self._power.cancelled > PART_CANCELLED_S * self.rate:
+                seconds = self._power.cancelled / self.rate
+                self.notes.append(
+                    f"cancels out for {seconds:.1f} s when its channels are mixed: hear one (--channel left)"
+                )
         level = self._level.decibels(self.rate)
         if self._zero:
             raise AudioError(f"{name} is silent: every sample is 0")
@@ -119,7 +129,7 @@ class Collector:
 
     def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         count = block.shape[1]
-        if count == 1:
+        if count == 1 and self._channel in (None, "mix", "left", 1):
             return np.ascontiguousarray(block[:, 0])
         if self._channel is None or self._channel == "mix":
             if self._power is not None and count == self.channels:
@@ -127,7 +137,7 @@ class Collector:
             return mix_down(block)
         number = {"left": 1, "right": 2}.get(str(self._channel), self._channel)
         if not isinstance(number, int) or not 1 <= number <= count:
-            raise AudioError(f"{self._name} has {count} channels: there is no channel {self._channel}")
+            raise AudioError(f"{self._name} has {count} channel{"s" if count > 1 else ""}: there is no channel {self._channel}")
         return np.ascontiguousarray(block[:, number - 1])
 
     def _take(self, mono: NDArray[np.float32]) -> None:
@@ -179,10 +189,10 @@ def mix_down(block: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def check_channel(channel: object) -> Channel:
     """channel, if it can name one.  Raises AudioError."""
-    if channel is None or channel in ("left", "right", "mix"):
+    if channel is None or (isinstance(channel, str) and channel in ("left", "right", "mix")):
         return channel
-    if isinstance(channel, int) and not isinstance(channel, bool) and channel >= 1:
-        return channel
+    if isinstance(channel, numbers.Integral) and not isinstance(channel, bool) and int(channel) >= 1:
+        return int(channel)
     raise AudioError(f'channel must be "left", "right", "mix" or a number from 1, not {channel!r}')
 
 
@@ -201,17 +211,27 @@ class _Resampler:
         return np.asarray(self._stream.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
 
 
+PIECE = 8192
+"""Frames that are judged by themselves."""
+
+
 class _Power:
     """Mean power of each channel and of their mix, without their means: one product of a block with itself has all."""
 
     def __init__(self, channels: int) -> None:
         self._products: NDArray[np.float64] = np.zeros((channels, channels))
-        self._frames = 0
+        self._frames = self.cancelled = 0
 
     def add(self, block: NDArray[np.float32]) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            sums = np.ones(len(block), np.float32) @ block
-            self._products += block.T @ block - np.outer(sums, sums) / len(block)
+        for first in range(0, len(block), PIECE):
+            piece = block[first : first + PIECE]
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums = np.ones(len(piece), np.float32) @ piece
+                products = piece.T @ piece - np.outer(sums, sums) / len(piece)
+            self._products += products
+            power = float(np.diagonal(products).max()) / len(piece)
+            if power > products.mean() / len(piece) * CANCELLED and _decibels(power) > SILENT_DB:
+                self.cancelled += len(piece)
         self._frames += len(block)
 
     def means(self) -> tuple[NDArray[np.float64], float]:

@@ -40,6 +40,7 @@ TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 """What tags between and after MPEG frames begin with."""
 
 HEAD = 4096
+PADDING = 1 << 20
 _WEB_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _XML = re.compile(rb"\s*<(\?xml|svg|\w+[ >])", re.IGNORECASE)
 
@@ -53,6 +54,13 @@ def id3_end(file: BinaryIO, start: int = 0) -> int:
         a, b, c, d = head[6:10]
         position += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
     return position
+
+
+def zeros_end(file: BinaryIO, start: int) -> int:
+    """Where the zeros that some files are padded with end; start if there are many."""
+    data = read_at(file, start, PADDING)
+    rest = data.lstrip(b"\0")
+    return start + len(data) - len(rest) if len(data) - len(rest) >= 16 and rest else start
 
 
 def not_sound(head: bytes) -> str | None:
@@ -69,7 +77,7 @@ def not_sound(head: bytes) -> str | None:
         return "XML text"
     if _is_text(text):
         return "text"
-    if len(head) >= 512 and not any(head):
+    if len(head) >= HEAD and not any(head):
         return "only zeros where sound should begin"
     return None
 

@@ -124,7 +124,7 @@ def _from_file(file: Any, name: str) -> Iterator[tuple[BinaryIO, int]]:
             file.seek(position)
     except AudioError:
         raise
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except Exception as error:  # of whatever kind of file it is
         raise AudioError(f"cannot read {name}: {_reason(error)}") from None
     if not seekable:
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as copy:
@@ -144,7 +144,7 @@ def _from_file(file: Any, name: str) -> Iterator[tuple[BinaryIO, int]]:
 
 def _copy(file: Any, copy: BinaryIO, name: str) -> int:
     """Everything from here on; a raw file may give less at a time than it is asked for."""
-    size = 0
+    size, zeros = 0, True
     try:
         while True:
             data = file.read(1 << 20)
@@ -154,15 +154,16 @@ def _copy(file: Any, copy: BinaryIO, name: str) -> int:
                 raise AudioError(f"{name} is opened as text: open it in binary mode ('rb')")
             if not data:
                 return size
-            if size == 0 and len(data) >= sniff.HEAD and not any(data):
-                raise AudioError(f"{name} is not audio: it begins with zeros only")
+            zeros = zeros and not any(data)
             copy.write(data)
             size += len(data)
+            if zeros and size >= sniff.PADDING:
+                raise AudioError(f"{name} is not audio: it begins with zeros only")
             if size > MAX_BYTES:
                 raise AudioError(f"{name} has more than {MAX_BYTES >> 30} GiB: cut it into pieces")
     except AudioError:
         raise
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except Exception as error:  # of whatever kind of file it is
         raise AudioError(f"cannot read {name}: {_reason(error)}") from None
 
 

@@ -22,8 +22,21 @@ class Span(NamedTuple):
 Part = bytes | Span
 
 
+class ReadError(Exception):
+    """The file gives an error in place of its bytes."""
+
+    def __init__(self, cause: Exception) -> None:
+        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        super().__init__(" ".join(str(reason).split()).lower())
+
+
 class View(io.RawIOBase):
-    """A read-only file of parts, one after the other.  Spans are of file, whose position it moves."""
+    """A read-only file of parts, one after the other.  Spans are of file, whose position it moves.
+
+    It is read from C, where exceptions are lost: what the file raises is kept in error, and is an end of the file.
+    """
+
+    error: Exception | None = None
 
     def __init__(self, file: BinaryIO, parts: Sequence[Part]) -> None:
         super().__init__()
@@ -64,8 +77,11 @@ class View(io.RawIOBase):
             if isinstance(part, bytes):
                 piece = part[offset : offset + count]
             else:
-                self._file.seek(part.start + offset)
-                piece = read_exactly(self._file, count)
+                try:
+                    self._file.seek(part.start + offset)
+                    piece = read_exactly(self._file, count)
+                except Exception as error:
+                    self.error, piece = error, b""
             if not piece:  # the file has become shorter
                 break
             pieces.append(piece)
@@ -83,7 +99,7 @@ def read_exactly(file: BinaryIO, count: int) -> bytes:
     """count bytes, or all that are left: a raw file may give less at a time."""
     pieces = []
     while count > 0:
-        piece = file.read(min(count, 1 << 20))
+        piece = file.read(min(count, 1 << 20))[:count]
         if not piece:
             break
         pieces.append(piece)
@@ -95,8 +111,11 @@ def read_at(file: BinaryIO, position: int, count: int) -> bytes:
     """Up to count bytes from position on; none where a damaged file points to a place that cannot be."""
     if not 0 <= position < 1 << 62:
         return b""
-    file.seek(position)
-    return read_exactly(file, count)
+    try:
+        file.seek(position)
+        return read_exactly(file, count)
+    except Exception as error:  # of whatever kind of file it is
+        raise ReadError(error) from None
 
 
 def _size(part: Part) -> int:

@@ -52,7 +52,8 @@ class Sampling:
         object.__setattr__(self, "top_k", checks.integer(self.top_k, "top_k", -checks.INT32))
         object.__setattr__(self, "penalty_last_n", checks.integer(self.penalty_last_n, "penalty_last_n", -1))
         object.__setattr__(self, "seed", checks.seed(self.seed))
-        checks.text(self.grammar, "grammar")
+        if "\0" in checks.text(self.grammar, "grammar"):
+            raise ValueError("grammar must not hold null characters")
         if self.json_schema is not None:
             if self.grammar:
                 raise ValueError("grammar and json_schema exclude each other")

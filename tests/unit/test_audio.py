@@ -479,3 +479,69 @@ def test_a_tuple_of_clips(make_tone, clip):
     audio = Audio((make_tone(), 16000))
     for pair in ((audio, audio), (str(clip), str(clip))):
         refused(pair, "passed as a list")
+
+
+# Whatever is passed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [">i2", ">i4", ">u2", ">f4", "<i4", ">f8"])
+def test_samples_of_either_byte_order(make_tone, kind):
+    native = np.dtype(kind).newbyteorder("=")
+    scale = {"i": 2 ** (8 * native.itemsize - 1) - 1, "u": 2 ** (8 * native.itemsize - 1), "f": 1}[native.kind]
+    samples = (make_tone() * scale + (scale if native.kind == "u" else 0)).astype(native)
+    np.testing.assert_array_equal(Audio((samples.astype(kind), 16000)).samples(), Audio((samples, 16000)).samples())
+
+
+def test_samples_are_not_to_be_written_to(make_tone):
+    for audio in (Audio((make_tone(), 16000)), Audio((make_tone(1.0, 48000), 48000))):
+        for rate in (None, 16000):
+            with pytest.raises(ValueError, match="read-only"):
+                audio.samples(rate)[:10] = 0
+
+
+class Failing(io.BytesIO):
+    """Fails after some bytes, as a network drive may."""
+
+    def __init__(self, data, after, error):
+        super().__init__(data)
+        self.after, self.error = after, error
+
+    def read(self, size=-1):
+        if self.tell() >= self.after:
+            raise self.error
+        return super().read(size)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), EOFError("ended early"), RuntimeError("gone")])
+@pytest.mark.parametrize(("format", "subtype"), FORMATS)
+def test_errors_of_the_file(make_file, capfd, format, subtype, error):
+    data = make_file(noise(20.0, 48000), 48000, format, subtype)
+    for after in (0, 50, len(data) // 2):
+        refused(Failing(data, after, error), "cannot read", str(getattr(error, "strerror", None) or error).lower())
+    assert capfd.readouterr().err == ""
+
+
+def test_objects_that_fail_or_mislead(make_tone):
+    class Tensor:
+        ndim = 1
+
+        def __array__(self, *args, **kwargs):
+            raise RuntimeError("it requires grad: call detach()")
+
+    refused((Tensor(), 16000), "call detach()")
+    refused((np.ma.masked_array(make_tone(), make_tone() > 0.1), 16000), "masked array")
+    refused((np.arange(16000).astype("timedelta64[s]"), 16000), "floats or integers")
+    for channel in (np.array([1, 2]), [1], {"a": 1}):
+        with pytest.raises(AudioError, match="channel must be"):
+            Audio((make_tone(), 16000), channel=channel)
+    assert Audio((make_tone(channels=2), 16000), channel=np.int64(2)).channels == 2
+    for channel in (2, "right"):
+        with pytest.raises(AudioError, match="there is no channel"):
+            Audio((make_tone(), 16000), channel=channel)
+
+
+def test_a_part_that_cancels_out_is_told_of():
+    sound = noise(10.0)
+    other = np.where(np.arange(len(sound)) < len(sound) // 2, sound, -sound)
+    with pytest.warns(RuntimeWarning, match=r"cancels out for [45]\.\d s when its channels are mixed: hear one"):
+        Audio((np.stack([sound, other], axis=1), 16000))
