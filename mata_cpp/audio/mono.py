@@ -137,7 +137,8 @@ class Collector:
             return mix_down(block)
         number = {"left": 1, "right": 2}.get(str(self._channel), self._channel)
         if not isinstance(number, int) or not 1 <= number <= count:
-            raise AudioError(f"{self._name} has {count} channel{"s" if count > 1 else ""}: there is no channel {self._channel}")
+            plural = "s" if count > 1 else ""
+            raise AudioError(f"{self._name} has {count} channel{plural}: there is no channel {self._channel}")
         return np.ascontiguousarray(block[:, number - 1])
 
     def _take(self, mono: NDArray[np.float32]) -> None:
