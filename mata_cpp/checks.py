@@ -16,17 +16,19 @@ def short_repr(value: Any) -> str:
 
 
 def short_name(name: object) -> str:
-    """A name or a path for a message; its head and its tail where it is longer than anyone can read."""
+    """A name or a path for a message, in one line, cut in the middle where it is too long for one."""
     text = str(name)
-    return text if len(text) <= 240 else f"{text[:160]}...{text[-75:]}"
+    line = " ".join(text.split()) if "\n" in text else text
+    return line if len(line) <= 200 else f"{line[:90]}...{line[-60:]}"
 
 
 def integer(value: Any, name: str, low: int, high: int = INT32) -> int:
     """value, of Python or NumPy, as an int from low to high."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
-        limits = f"of at least {low}" if high == INT32 else f"from {low} to {high}"
-        raise ValueError(f"{name} must be a whole number {limits}, not {short_repr(value)}")
-    return int(value)
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if whole and low <= int(value) <= high:
+        return int(value)
+    limits = f"of at least {low}" if high == INT32 and not (whole and value > high) else f"from {low} to {high}"
+    raise ValueError(f"{name} must be a whole number {limits}, not {short_repr(value)}")
 
 
 def number(value: Any, name: str) -> float:

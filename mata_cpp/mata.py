@@ -67,7 +67,7 @@ class Mata:
         if abs(self.alpha) > MAX_ALPHA:
             raise ValueError(f"alpha must lie between -{MAX_ALPHA} and {MAX_ALPHA}, not {self.alpha:g}")
         if self.mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {checks.short_repr(self.mode)}")
         object.__setattr__(self, "layers", _check_layers(self.layers))
         if self.focus is not None:
             object.__setattr__(self, "focus", _check_focus(self.focus))
@@ -165,7 +165,7 @@ def boost_of(engine: Engine, mata: Mata | None) -> Boost | None:
     if mata is None:
         return None
     if not isinstance(mata, Mata):
-        raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
+        raise ValueError(f"mata must be a Mata(...) or None, not {checks.short_repr(mata)}")
     layers = mata.resolve_layers(engine.n_layer, engine.attention_layers)
     if not mata.alpha or not layers:
         return None
@@ -204,7 +204,7 @@ def parse_focus(text: str) -> tuple[float, float]:
         message = str(error)
         if message.startswith("focus"):
             raise
-        raise ValueError(f"focus must be START:END in seconds, e.g. 3.2:7.5, not {text!r}") from None
+        raise ValueError(f"focus must be START:END in seconds, e.g. 3.2:7.5, not {checks.short_repr(text)}") from None
 
 
 def parse_layers(text: str) -> LayerSpec:
@@ -234,14 +234,16 @@ def _check_layers(layers: Any) -> LayerSpec:
     """layers in a hashable form, or ValueError."""
     if isinstance(layers, str):
         if layers != "auto" and not re.fullmatch(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*", layers):
-            raise ValueError(f'layers must be "auto", a slice like "10:20", a range or numbers, not {layers!r}')
+            raise ValueError(
+                f'layers must be "auto", a slice like "10:20", a range or numbers, not {checks.short_repr(layers)}'
+            )
         return layers.strip()
     if isinstance(layers, range):
         if layers and not all(-MAX_LAYERS <= end <= MAX_LAYERS for end in (layers[0], layers[-1])):
             raise ValueError(f"no model has the layers {checks.short_repr(layers)}")
         return layers
     if isinstance(layers, bool):
-        raise ValueError(f"layers must be layer numbers, not {layers!r}")
+        raise ValueError(f"layers must be layer numbers, not {checks.short_repr(layers)}")
     try:
         return operator.index(layers)
     except TypeError:
@@ -254,7 +256,9 @@ def _check_layers(layers: Any) -> LayerSpec:
             raise TypeError
         return tuple(operator.index(number) for number in numbers)
     except TypeError:
-        raise ValueError(f'layers must be "auto", a slice like "10:20", a range or numbers, not {layers!r}') from None
+        raise ValueError(
+            f'layers must be "auto", a slice like "10:20", a range or numbers, not {checks.short_repr(layers)}'
+        ) from None
 
 
 def _resolve_slice(text: str, n_layer: int) -> tuple[int, ...]:
@@ -272,7 +276,7 @@ def _check_focus(focus: Any) -> tuple[float, float]:
     try:
         start, end = (float(value) for value in focus)
     except (TypeError, ValueError):
-        raise ValueError(f"focus must be (start, end) in seconds, not {focus!r}") from None
+        raise ValueError(f"focus must be (start, end) in seconds, not {checks.short_repr(focus)}") from None
     if math.isnan(start) or math.isnan(end) or start < 0 or math.isinf(start) or end <= start:
         raise ValueError(f"focus must be a window with 0 <= start < end in seconds, not {start:g}:{end:g}")
     return start, end

@@ -80,7 +80,7 @@ class AudioModel:
     ) -> None:
         self._closed = True  # until loaded
         if mata is not None and not isinstance(mata, Mata):
-            raise ValueError(f"mata must be a Mata(...) or None, not {mata!r}")
+            raise ValueError(f"mata must be a Mata(...) or None, not {checks.short_repr(mata)}")
         for function, name in ((report, "report"), (progress, "progress")):
             if function is not None and not callable(function):
                 raise ValueError(f"{name} must be a function or None, not {checks.short_repr(function)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 try:
@@ -198,7 +197,7 @@ def _windows(model: AudioModel, clip: Audio, question: str, wanted: Output, aske
         output.say(line, quiet=wanted.quiet)
     for window in model.ask_windows(clip, question, wanted.every or 0.0, **asked):
         if wanted.json:
-            output.write(json.dumps(window.to_dict(), ensure_ascii=False) + "\n")
+            output.write(output.json_text(window.to_dict()) + "\n")
         else:
             output.write(f"[{clock(window.start)}-{clock(window.end)}] {window}\n")
         if window.answer is not None:

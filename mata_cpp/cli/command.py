@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 import click
 
@@ -77,6 +78,26 @@ def prepare_streams() -> None:
         sys.stdin.reconfigure(errors="surrogateescape")  # see options.as_utf8
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - keeps files that are opened later off descriptor 2
+    sys.stderr = cast(TextIO, _Unfailing(sys.stderr))
+
+
+class _Unfailing:
+    """Standard error that takes everything: where it is full, an answer still comes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def fail(message: object, status: int = FAILURE) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 try:
-    import json
     import warnings
     from dataclasses import dataclass, field
     from pathlib import Path
@@ -16,6 +14,7 @@ try:
     import click
 
     from .. import __version__, finding
+    from ..checks import short_repr
     from ..mata import boost_of
     from . import options
     from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
@@ -138,7 +137,7 @@ def _find(model: AudioModel, clip: Audio, what: str, threshold: float, out: Outp
         output.say(line, quiet=out.quiet)
     found = model.find(clip, what, threshold=threshold)
     if out.json:
-        output.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
+        output.write(output.json_text(found.to_dict()) + "\n")
     elif found.stretches:
         output.write(f"{found}\n")
     else:
@@ -247,7 +246,7 @@ def _summarise(
         record = {"question": question, "model": output.model_facts(model), **total.to_dict(), "left_out": skipped}
         boost = boost_of(model.engine, mata)
         record["mata"] = None if boost is None else {**boost.mata.to_dict(), "layers": list(boost.layers)}
-        output.write(json.dumps(record, ensure_ascii=False) + "\n")
+        output.write(output.json_text(record) + "\n")
     else:
         output.write(total.table() + "\n")
     for path in out.files:
@@ -303,7 +302,7 @@ def _outputs(
     for path in paths:
         if path.suffix.lower() not in suffixes:
             raise click.UsageError(
-                f"--output must end in {', '.join(suffixes)}, not {path.name!r}", click.get_current_context()
+                f"--output must end in {', '.join(suffixes)}, not {short_repr(path.name)}", click.get_current_context()
             )
         style.check_place(path)
     if any(path.suffix.lower() != ARRAYS for path in paths):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ..checks import short_name
 from ..decoding import MAX_TOKENS
 from ..decoding.sampling import Sampling
 from ..errors import AudioError, MataError
@@ -189,11 +190,11 @@ def _text_file(path: str, name: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except FileNotFoundError:
-        raise MataError(f"{name}: no such file: {path}") from None
+        raise MataError(f"{name}: no such file: {short_name(path)}") from None
     except OSError as error:
-        raise MataError(f"{name}: cannot read {path}: {error.strerror or error}") from None
+        raise MataError(f"{name}: cannot read {short_name(path)}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise MataError(f"{name}: {path} is not a text in UTF-8") from None
+        raise MataError(f"{name}: {short_name(path)} is not a text in UTF-8") from None
 
 
 def _lora(text: str) -> tuple[str, float]:
@@ -220,13 +221,19 @@ def split(words: Sequence[str]) -> tuple[list[str], str | None]:
     if files.count(STDIN) > 1:
         raise click.UsageError("standard input (-) can be given only once", click.get_current_context())
     for word in others:
-        if word is not others[-1] or looks_like_audio_path(word):
-            raise AudioError(f"no such file: {word!r}" if not word.strip() else f"no such file: {word}")
+        if word is not others[-1] or (looks_like_audio_path(word) and not (files and _is_sentence(word))):
+            raise AudioError(f"no such file: {short_name(word) if word.strip() else repr(word)}")
     if not others:
         return files, None
     if not others[0].strip():
         raise click.UsageError("the question is empty", click.get_current_context())
     return files, as_utf8(others[0])
+
+
+def _is_sentence(word: str) -> bool:
+    """Whether a word that ends in a file's name is more than that: it has spaces, and is in no folder that is there."""
+    folder = os.path.dirname(word)
+    return len(word.split()) > 1 and not (folder and os.path.isdir(folder))
 
 
 def as_utf8(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,8 +90,8 @@ def write(text: str) -> None:
         raise OutputError(f"cannot write the answer: {error.strerror or error}") from None
 
 
-def stream(pieces: Iterable[Piece]) -> Answer:
-    """Write an answer as it comes; the line is ended also when it is interrupted."""
+def stream(pieces: Iterator[Piece]) -> Answer:
+    """Write an answer as it comes; when it is interrupted, the line is ended, and what generates it too."""
     answer, wrote, line_open = None, False, False
     try:
         for piece in pieces:
@@ -100,6 +102,8 @@ def stream(pieces: Iterable[Piece]) -> Answer:
                 write(text)
                 line_open = not text.endswith("\n")
     finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
         if line_open or (answer is not None and not wrote):
             write("\n")
     assert answer is not None
@@ -115,7 +119,8 @@ def as_json(
 ) -> str:
     """One JSON object; the answer without MATA, if there is one, is under "without".
 
-    question: is put in front, and all is one line, as the attention that comes with it is thousands of numbers.
+    question: is put in front, and all is one line also on a terminal, as the attention that comes with it is thousands
+    of numbers.
     """
     record = answer.to_dict()
     ordered: dict[str, Any] = {} if question is None else {"question": question}
@@ -127,7 +132,18 @@ def as_json(
         other = without.to_dict()
         del other["audio"]
         ordered["without"] = other
-    return json.dumps(ordered, ensure_ascii=False, indent=2 if question is None else None)
+    return json_text(ordered, pretty=question is None and sys.stdout.isatty())
+
+
+def json_text(record: Mapping[str, Any], *, pretty: bool = False) -> str:
+    """JSON in one line, unless pretty; with escapes where standard output does not take its characters."""
+    text = json.dumps(record, ensure_ascii=False, indent=2 if pretty else None)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with contextlib.suppress(UnicodeEncodeError, LookupError):
+        if codecs.lookup(encoding).name.startswith("utf"):
+            text.encode(encoding)
+            return text
+    return json.dumps(record, indent=2 if pretty else None)
 
 
 def model_facts(model: AudioModel) -> dict[str, str]:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..audio import Audio
+from ..audio import Audio, looks_like_audio_path
+from ..checks import short_name, short_repr
 from ..errors import MataError
 from ..mata import Mata
 from . import output
 from .command import OutputError, fail
+from .interrupts import Interrupts
 from .options import as_utf8
+from .paths import typed_path
 from .recording import record
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from ..options import AskOptions
 
 HELP = """\
-/audio PATH           hear another clip with the next question
+/audio PATH           hear another clip with the next question; PATH alone does it too
 /record [SECONDS]     hear the microphone with the next question; Enter ends it
 /mata on|off|ALPHA    turn MATA on or off, or set its strength
 /clear                forget the conversation and its clips
@@ -47,20 +50,23 @@ class Repl:
         self._quiet = quiet
         self._options = options
         self._last_mata = chat.mata or Mata()
+        self._interrupts = Interrupts()
 
     def run(self) -> None:
         """Until the end of the input, or /exit."""
-        for line in _lines():
+        with self._interrupts:
+            self._run()
+
+    def _run(self) -> None:
+        for line in _lines(self._interrupts):
             line = as_utf8(line.strip())
             if not line:
                 continue
             if line in ("/exit", "/quit"):
                 return
             try:
-                if line.startswith("/"):
-                    self._command(line)
-                else:
-                    self._ask(line)
+                with self._interrupts.allowed():
+                    self._take(line)
             except KeyboardInterrupt:
                 click.echo("(stopped)", err=True)
             except (BrokenPipeError, OutputError):
@@ -69,6 +75,16 @@ class Repl:
                 fail(error)
             except Exception as error:
                 fail(f"unexpected {type(error).__name__}: {error}")
+
+    def _take(self, line: str) -> None:
+        """A line that is not empty: a clip, a command or a question."""
+        path = typed_path(line)
+        if looks_like_audio_path(path) and os.path.isfile(path):
+            self._audio(line)
+        elif line.startswith("/"):
+            self._command(line)
+        else:
+            self._ask(line)
 
     def _ask(self, question: str) -> None:
         before = len(self._chat.messages)
@@ -95,20 +111,18 @@ class Repl:
         elif name == "/help":
             click.echo(HELP, err=True)
         else:
-            click.echo(f"error: no command {name}; /help lists them", err=True)
+            click.echo(f"error: no command {short_name(name)}; /help lists them", err=True)
 
     def _audio(self, path: str) -> None:
-        if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
-            path = path[1:-1]
         if not path:
             raise ValueError("/audio needs a path")
-        self._hear(Audio(os.path.expanduser(path)))
+        self._hear(Audio(typed_path(path)))
 
     def _record(self, word: str) -> None:
         try:
             seconds = float(word) if word else RECORDED_S
         except ValueError:
-            raise ValueError(f"/record takes a number of seconds, not {word!r}") from None
+            raise ValueError(f"/record takes a number of seconds, not {short_repr(word)}") from None
         self._hear(record(seconds, quiet=self._quiet))
 
     def _hear(self, clip: Audio) -> None:
@@ -128,29 +142,36 @@ class Repl:
             try:
                 alpha = float(word)
             except ValueError:
-                raise ValueError(f"/mata takes on, off or a number, not {word!r}") from None
+                raise ValueError(f"/mata takes on, off or a number, not {short_repr(word)}") from None
             self._chat.mata = replace(self._chat.mata or self._last_mata, alpha=alpha)
         output.say(self._chat.describe_mata(), quiet=self._quiet and not word)
 
 
-def _lines() -> Iterator[str]:
+def _lines(interrupts: Interrupts) -> Iterator[str]:
     """Lines of the input, with a prompt and a history on a terminal; Ctrl-C clears the line."""
     if sys.stdin is None:
         raise MataError("standard input is closed: give a question, or open it for a conversation")
     if not sys.stdin.isatty():
-        yield from sys.stdin
-        return
+        while True:
+            with interrupts.allowed():
+                line = sys.stdin.readline()
+            if not line:
+                return
+            yield line
     with _history():
         while True:
             try:
-                if not sys.stdout.isatty():  # only answers go to a pipe
-                    click.echo("> ", err=True, nl=False)
-                yield input("> " if sys.stdout.isatty() else "")
+                with interrupts.allowed():
+                    if not sys.stdout.isatty():  # only answers go to a pipe
+                        click.echo("> ", err=True, nl=False)
+                    line = input("> " if sys.stdout.isatty() else "")
             except KeyboardInterrupt:
                 click.echo("\n(Ctrl-D or /exit leaves)", err=True)
+                continue
             except EOFError:
                 click.echo(err=True)
                 return
+            yield line
 
 
 @contextlib.contextmanager

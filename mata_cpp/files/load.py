@@ -73,7 +73,7 @@ def engine_arguments(options: EngineOptions) -> dict[str, Any]:
     if isinstance(flash, bool):
         flash = "on" if flash else "off"
     if flash not in ("auto", "on", "off"):
-        raise ValueError(f'flash_attn must be "auto", True or False, not {options.flash_attn!r}')
+        raise ValueError(f'flash_attn must be "auto", True or False, not {checks.short_repr(options.flash_attn)}')
     types = options.cache_type
     pair = (types, types) if isinstance(types, str) else types
     if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(name, str) for name in pair):

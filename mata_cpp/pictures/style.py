@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checks import short_name, short_repr
 from ..errors import MataError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     """path if a picture can be written there, before anything is computed.  Raises MataError, ValueError."""
     found = Path(path)
     if found.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {found.name!r}")
+        raise ValueError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {short_repr(found.name)}")
     check_place(found)
     return found
 
@@ -98,11 +99,11 @@ def check_place(path: Path) -> None:
     """Raises MataError where no file can be written."""
     try:
         if path.is_dir():
-            raise MataError(f"cannot write {path}: it is a directory")
+            raise MataError(f"cannot write {short_name(path)}: it is a directory")
         if not path.parent.is_dir():
-            raise MataError(f"cannot write {path}: there is no directory {path.parent}")
+            raise MataError(f"cannot write {short_name(path)}: there is no directory {short_name(path.parent)}")
     except OSError as error:
-        raise MataError(f"cannot write {path}: {error.strerror or error}") from None
+        raise MataError(f"cannot write {short_name(path)}: {error.strerror or error}") from None
 
 
 def write(path: Path, draw: Callable[[], Figure]) -> None:
@@ -120,7 +121,7 @@ def write(path: Path, draw: Callable[[], Figure]) -> None:
     try:
         path.write_bytes(data.getvalue())
     except OSError as error:
-        raise MataError(f"cannot write {path}: {error.strerror or error}") from None
+        raise MataError(f"cannot write {short_name(path)}: {error.strerror or error}") from None
 
 
 def fonts() -> list[str]:

@@ -187,7 +187,7 @@ class Attention:
         try:
             path.write_bytes(data.getvalue())
         except OSError as error:
-            raise MataError(f"cannot write {path}: {error.strerror or error}") from None
+            raise MataError(f"cannot write {checks.short_name(path)}: {error.strerror or error}") from None
         return path
 
     def __repr__(self) -> str:

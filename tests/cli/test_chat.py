@@ -2,24 +2,42 @@
 
 import json
 import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+import types
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from mata_cpp import Audio
 from mata_cpp.cli.chat import cli
+from mata_cpp.cli.interrupts import Interrupts
 from mata_cpp.cli.options import as_utf8
-from mata_cpp.cli.output import side_by_side
+from mata_cpp.cli.output import json_text, side_by_side
 
 FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
 QUESTION = "What sound is this?"
 LOUD = "loud rain on a tin roof and thunder"
 TESTS = Path(__file__).parent.parent
+ON_THE_STAND_IN = """
+import sys, time
+sys.path[:0] = sys.argv.pop(1).split(":")
+delay = float(sys.argv.pop(1))
+import chat_fixtures, mata_cpp
+core = mata_cpp._core = sys.modules["mata_cpp._core"] = chat_fixtures._load_fake()
+if delay:
+    core.OPTIONS["slow"] = lambda: time.sleep(delay)
+from mata_cpp.cli.chat import main
+main()
+"""
+"""A program: the folder of the tests, seconds that each step takes, and the words of mata-chat."""
 
 
 @pytest.fixture
@@ -274,6 +292,35 @@ def test_missing_files(run, clip):
     assert run("none", QUESTION) == (1, "", "error: no such file: none\n")
 
 
+@pytest.mark.parametrize("question", ["Describe recording.wav", "is it /tmp/none.mp3", "a/b or c.flac"])
+def test_a_question_may_end_in_the_name_of_a_file(run, clip, question):
+    assert run(clip, question) == (0, "rain\n", FACTS)
+
+
+def test_a_missing_file_with_spaces_in_its_name(run, clip):
+    missing = clip.parent / "my recording.wav"
+    message = f"error: no such file: {missing}\n"
+    assert run(clip, missing) == run(clip, missing, QUESTION) == (1, "", message)
+    assert run("my recording.wav") == (1, "", "error: no such file: my recording.wav\n")
+
+
+def test_long_names_are_shortened(run, clip, tmp_path):
+    data = "data:audio/flac;base64," + "A" * 100_000 + ".wav"
+    wanted = f"no such file: {data[:90]}...{data[-60:]}\n"
+    assert run(data, QUESTION) == (1, "", f"error: {wanted}")
+    assert run(clip, data) == (1, "", f"error: {wanted}")
+    status, out, err = run(clip, input=f"/audio {data}\n/{'x' * 100_000}\n/mata {'x' * 100_000}\nQ?\n")
+    assert (status, out) == (0, "rain\n") and len(err) < 1200
+    for words in (["--model", data], ["--mmproj", data], ["--lora", data], ["--grammar", data], ["--layers", data]):
+        status, out, err = run(*words, clip, QUESTION)
+        assert status in (1, 2) and out == "" and err.count("\n") == 1 and len(err) < 500, words
+
+
+def test_a_number_that_is_too_large(run, clip):
+    message = "error: max_tokens must be a whole number from 1 to 2147483647, not 999999999999\n"
+    assert run("-q", "--max-tokens", "999999999999", clip, QUESTION) == (2, "", message)
+
+
 def test_bad_audio(run, tmp_path):
     path = tmp_path / "x.wav"
     path.write_bytes(b"")
@@ -482,6 +529,124 @@ def test_an_interrupt_stops_the_answer_and_keeps_the_conversation(run, clip):
     assert err == FACTS + "(stopped)\n"
 
 
+def test_more_interrupts_while_one_is_handled_are_dropped(run, clip, monkeypatch):
+    """One is raised, however many come until the next line is read."""
+    state = {"left": 2}
+
+    def slow():
+        state["left"] -= 1
+        if state["left"] == -1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def interrupted(*arguments, **options):
+        for _ in range(5):
+            os.kill(os.getpid(), signal.SIGINT)
+        click.echo(*arguments, **options)
+
+    monkeypatch.setattr("mata_cpp.cli.repl.click", types.SimpleNamespace(echo=interrupted))
+    before = signal.getsignal(signal.SIGINT)
+    status, out, err = run(clip, input="Q?\nQ?\n", slow=slow, script=lambda p, mata: "a very long answer")
+    assert (status, out) == (0, "a\na very long answer\n") and "(stopped)" in err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_does_not_stop_is_interrupted_in_the_end():
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(100):
+                os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):  # as ever
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_keeps_the_turn_and_its_clip(run, clip):
+    """What was said is part of the conversation, and the clip is not given again."""
+    state = {"left": 2}
+    prompts = []
+
+    def slow():
+        state["left"] -= 1
+        if state["left"] == -1:
+            raise KeyboardInterrupt
+
+    def script(prompt, mata):
+        prompts.append(prompt)
+        return "rain"
+
+    assert run(clip, input="Q?\nAgain?\n", script=script, slow=slow)[0] == 0
+    assert prompts[-1].count("[audio") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_bursts_of_interrupts_in_a_terminal(fake_model, clip, tmp_path):
+    import pty
+    import select
+
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-c", ON_THE_STAND_IN, str(TESTS), "0.02", "--model", str(fake_model), str(clip)]
+    surroundings = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"}
+
+    def until(text):
+        seen, deadline = b"", time.monotonic() + 60
+        while text not in seen:
+            assert select.select([ours], [], [], max(0, deadline - time.monotonic()))[0], seen
+            try:
+                data = os.read(ours, 4096)
+            except OSError:  # how a terminal ends
+                data = b""
+            assert data, seen
+            seen += data
+
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings) as process:
+        os.close(theirs)
+        until(b"> ")
+        for count in (2, 5, 10):
+            os.write(ours, b"Long?\n")
+            until(b"ra")  # in the answer, and then at the prompt
+            for _ in range(2):
+                for _ in range(count):
+                    process.send_signal(signal.SIGINT)
+                    time.sleep(0.001)
+                time.sleep(0.3)
+            os.write(ours, b"\n")
+            time.sleep(0.1)
+            os.write(ours, b"Now?\n")
+            until(b"rain\r\n")
+        os.write(ours, b"/exit\n")
+        assert process.wait(30) == 0
+    os.close(ours)
+
+
+def test_paths_as_a_terminal_writes_them(run, make_tone, make_file, tmp_path):
+    path = tmp_path / "a b'(1) é%.flac"
+    path.write_bytes(make_file(make_tone(), format="FLAC"))
+    escaped = re.sub(r"([ '()%])", r"\\\1", str(path))
+    for written in (str(path), f'"{path}"', escaped, path.as_uri(), f"file://localhost{path.as_uri()[7:]}", f" {path}"):
+        for line in (f"/audio {written}", written):
+            status, out, err = run(input=f"{line}\nQ?\n")
+            assert (status, out) == (0, "rain\n"), line
+            assert err.splitlines()[1].startswith("model: 1.0 s of audio, 5 audio tokens; ")
+
+
+def test_a_file_beside_is_meant_by_its_name(run, clip, monkeypatch):
+    monkeypatch.chdir(clip.parent)
+    monkeypatch.setenv("HOME", str(clip.parent))
+    for line in ("clip.wav", "./clip.wav", "~/clip.wav", "'clip.wav'"):
+        assert run(input=f"{line}\nQ?\n")[:2] == (0, "rain\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["none.wav", "Is it clip.wav", "model.gguf", "/model.gguf", "/audio file://host/clip.wav"]
+)
+def test_what_is_no_clip_is_a_question_or_a_command(run, clip, monkeypatch, line):
+    monkeypatch.chdir(clip.parent)
+    status, out, err = run(clip, input=f"{line}\n")
+    answered = not line.startswith("/")
+    assert (status, out, "error: " in err) == (0, "rain\n" if answered else "", not answered)
+
+
 def test_conversation_without_files(run, clip):
     status, out, err = run(input=f"/audio {clip}\nQ?\n")
     assert (status, out) == (0, "rain\n")
@@ -506,16 +671,13 @@ def test_a_conversation_survives_whatever_a_turn_raises(run, clip):
 # Around the process ----------------------------------------------------------------------------
 
 
-def in_shell(arguments, fake_model, clip):
+def in_shell(arguments, fake_model, clip, **options):
     """(exit status, stderr) of mata-chat on the stand-in, started by a shell."""
-    program = (
-        "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); import chat_fixtures, mata_cpp\n"
-        "mata_cpp._core = sys.modules['mata_cpp._core'] = chat_fixtures._load_fake()\n"
-        "from mata_cpp.cli.chat import main; main()"
+    words = [sys.executable, "-c", ON_THE_STAND_IN, str(TESTS), "0", "--model", str(fake_model), str(clip)]
+    done = subprocess.run(
+        f"{shlex.join(words)} {arguments}", shell=True, text=True, **{"stderr": subprocess.PIPE, **options}
     )
-    words = [sys.executable, "-c", program, str(TESTS), "--model", str(fake_model), str(clip)]
-    done = subprocess.run(f"{shlex.join(words)} {arguments}", shell=True, stderr=subprocess.PIPE, text=True)
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout if options else done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
@@ -527,6 +689,46 @@ def test_standard_output_closed_or_full(fake_model, clip):
     assert in_shell("-q > /dev/full << E\nQ\nQ\nE", fake_model, clip) == (1, full)
     assert in_shell("--help > /dev/full", fake_model, clip) == (1, "error: cannot write: No space left on device\n")
     assert in_shell("-q <&-", fake_model, clip)[0] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "status", "out"),
+    [
+        ("Q 2> /dev/full", 0, "rain\n"),
+        ("--max-tokens 2 Q 2> /dev/full", 0, "ra\n"),
+        ("-v Q 2> /dev/full", 0, "rain\n"),
+        ("2> /dev/full << E\nQ\n/nonsense\nQ\nE", 0, "rain\nrain\n"),
+        ("none.wav 2> /dev/full", 1, ""),
+        ("--nonsense 2> /dev/full", 2, ""),
+        ("Q 2>&-", 0, "rain\n"),
+    ],
+)
+def test_standard_error_full_or_closed(fake_model, clip, arguments, status, out):
+    assert in_shell(arguments, fake_model, clip, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) == (status, out)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-16"])
+def test_json_in_any_encoding(fake_model, clip, monkeypatch, encoding):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    named = clip.with_name("\u00e9 \u4eac.wav")
+    clip.rename(named)
+    words = [sys.executable, "-c", ON_THE_STAND_IN, str(TESTS), "0", "--model", str(fake_model), str(named)]
+    done = subprocess.run([*words, "-q", "--json", "Q"], stdout=subprocess.PIPE)
+    text = done.stdout.decode(encoding)
+    assert json.loads(text)["audio"][0]["name"] == str(named) and "?" not in text
+    assert ("\\u00e9" in text) == (not encoding.startswith("utf")) and text.count("\n") == 1
+
+
+def test_json_is_one_line_unless_it_is_read_by_a_person(run, clip, monkeypatch):
+    assert run("--json", clip, QUESTION)[1].count("\n") == 1
+    assert run("--json", "--compare", clip, QUESTION)[1].count("\n") == 1
+    monkeypatch.setattr("mata_cpp.cli.output.sys.stdout", type("Terminal", (), {"isatty": lambda self: True})())
+    assert json_text({"a": [1]}, pretty=True) == '{\n  "a": [\n    1\n  ]\n}'
+
+
+def test_json_has_what_no_encoding_takes():
+    assert json_text({"a": "\udcff\u00e9"}) == '{"a": "\\udcff\\u00e9"}'
 
 
 def test_a_question_in_utf8_under_another_locale():
