@@ -150,6 +150,7 @@ def _test(name: str, function: Function) -> Function:
 
     def tested(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         meter = _meter(context)
+        args = tuple(_all_of(meter, argument) for argument in args)
         meter.spend(CALL + price(meter, value, *args, **kwargs))
         return function(*first(context), value, *args, **kwargs)
 

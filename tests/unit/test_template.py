@@ -90,6 +90,10 @@ LONG = {
     + "{{ f(*l) }}"
     + END,
     "sorting": BIG + "{{ range(9999) | sort(reverse=true) | first }}" + END,
+    "a test in a list": "{% set t = range(9999) | list %}"
+    + BIG
+    + "{{ t is in(([range(9999) | list] * 99) | reverse) }}"
+    + END,
     "stripping": BIG + "{{ ('a' * 9999).strip('b' * 9999 + 'a') }}" + END,
     "searching from the end": BIG + "{{ ('a' * 9999).rfind('b' + 'a' * 5000) }}" + END,
     "a path of attributes": "{{ range(99999) | map(attribute='a.' * 50000) | list }}",
