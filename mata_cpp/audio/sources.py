@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from ..checks import short_name
 from ..errors import AudioError
 from . import sniff
 
@@ -44,12 +45,6 @@ AUDIO_SUFFIXES = frozenset(
     )
 )
 """File name endings that mean sound, also where this package cannot decode it."""
-
-
-def short_name(name: str) -> str:
-    """name, cut in the middle where it is too long for a message."""
-    line = " ".join(name.split()) if "\n" in name else name
-    return line if len(line) <= 200 else f"{line[:90]}...{line[-60:]}"
 
 
 def describe_source(source: Any) -> str:
