@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import gguf
@@ -32,12 +33,22 @@ for line in sys.stdin:
 """
 
 
+def python(script: str, lines: str = "") -> subprocess.CompletedProcess[str]:
+    """In a folder where Python does not find the package's sources, which have no extension in them."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tempfile.gettempdir(),
+    )
+
+
 def run(cases: list[tuple[str, Path, Path | None, str]]) -> dict[str, tuple[str, str, int]]:
     """What came of each, in one child process that must live to the end."""
     lines = [json.dumps([what, str(model), adapter and str(adapter), text]) for what, model, adapter, text in cases]
-    child = subprocess.run(
-        [sys.executable, "-c", SCRIPT], input="\n".join(lines), capture_output=True, text=True, timeout=300
-    )
+    child = python(SCRIPT, "\n".join(lines))
     rows = [json.loads(line) for line in child.stdout.splitlines()]
     assert child.returncode == 0, f"ended after {rows[-1:]}: {child.stderr[-2000:]}"
     return {what: (error, message, tokens) for what, error, message, tokens in rows}
@@ -157,7 +168,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 """
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100).stdout
+    out = python(script).stdout
     assert out.startswith(f"ModelError {path}: cannot make a context of 67108864 positions")
     assert "GiB are free; load with a smaller n_ctx (--ctx)" in out and out.count("\n") == 1
 
