@@ -22,8 +22,10 @@ QUESTIONS = (
     "Is this speech or noise?",
 )
 SETTINGS = (None, Mata(), Mata(0.3), Mata(0.2, mode="add"), Mata(0.1, layers="3:9"))
-CLOSE = 1e-2
-"""Two best tokens whose log-probabilities lie nearer than this may change places."""
+CLOSE = 0.2
+"""Two best tokens whose log-probabilities lie nearer than this may change places: with the default model's weights ggml
+computes one token by another kernel than several, and log-probabilities differ by up to 0.1.  The tiny models in F32,
+where they do not, are held to 1e-2 in tests/engine/test_many_at_once.py."""
 
 
 def same(batched: Answer, alone: Answer) -> bool:
@@ -54,8 +56,9 @@ def test_a_hundred_questions() -> None:
             for j, question in enumerate(QUESTIONS)
         ]
         assert len(items) == 100
-        batched = list(model.ask_many(items, parallel=8))
         alone = [model.ask(clip, question, **given) for clip, question, given in items]
+        model.forget()  # else all of a prompt but its last token would be there already
+        batched = list(model.ask_many(items, parallel=8))
         wrong = [
             (str(clip.name), question, str(one), str(other))
             for (clip, question, _), one, other in zip(items, batched, alone, strict=True)
