@@ -143,7 +143,7 @@ def _plain_format(order: str, fmt: bytes) -> bytes:
     width = align // channels
     if tag == 3 and width not in (4, 8):
         return fmt
-    return struct.pack(order + "HHIIHH", tag, channels, rate, rate * align, align, 8 * width)
+    return struct.pack(order + "HHIIHH", tag, channels, rate, min(rate * align, 0xFFFFFFFF), align, 8 * width)
 
 
 def _wav_header(order: str, fmt: bytes, fact: bytes, length: int) -> bytes:
