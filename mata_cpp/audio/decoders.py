@@ -125,7 +125,10 @@ def _by_ffmpeg(view: View, stream: Stream, kind: str, name: str) -> Iterator[Blo
         log.debug("%s: FFmpeg: %s", name, error)
         raise CannotOpen from None
     with container:
-        track: Any = _longest(container)
+        try:
+            track: Any = _longest(container)
+        except (*errors, IndexError) as error:  # PyAV's table of streams does not know those that come later
+            raise AudioError(f"{name} is damaged: {error}") from None
         context = None if track is None else track.codec_context
         if track is None:
             raise AudioError(f"{name} holds no sound ({container.format.long_name})")
@@ -234,7 +237,7 @@ def _frames(container: Any, track: Any, heard: _Heard, name: str) -> Iterator[av
             packet = next(packets)
         except StopIteration:
             return
-        except av.FFmpegError as error:
+        except (av.FFmpegError, IndexError) as error:
             log.debug("%s: FFmpeg, at %.2f s: %s", name, heard.seconds, error)
             heard.lost()
             return
