@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError
 from . import interrupts, sniff, stderr
-from .headers import SLACK_S, STREAMED_SIZE, Stream, check_channels
+from .headers import MAX_CHANNELS, SLACK_S, STREAMED_SIZE, Stream, check_channels
 from .view import ReadError, View
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _frames(container: Any, track: Any, heard: _Heard, name: str) -> Iterator[av
                 heard.lost(packet)
             continue
         for frame in frames:
-            if frame.samples and frame.sample_rate > 0:
+            if frame.samples and frame.sample_rate > 0 and 0 < frame.layout.nb_channels <= MAX_CHANNELS:
                 heard.frame(frame)
                 yield frame
 
@@ -262,14 +262,14 @@ _DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "f
 
 def _samples(frame: Any) -> NDArray[Any]:
     """A frame as it is: [frames, channels].  Some files have one sample in each, so it must not take long."""
-    name = frame.format.name
+    name, channels = frame.format.name, frame.layout.nb_channels
     if name.endswith("p"):
-        kind, planes, count = _DTYPES[name[:-1]], frame.planes, frame.samples
+        kind, count = _DTYPES[name[:-1]], frame.samples
+        planes = frame.planes[:channels]  # of damaged frames PyAV gives more, which lie nowhere
         samples = np.empty((count, len(planes)), kind)
         for number, plane in enumerate(planes):
             samples[:, number] = np.frombuffer(plane, kind, count)
         return samples
-    channels = frame.layout.nb_channels
     return np.frombuffer(frame.planes[0], _DTYPES[name], frame.samples * channels).reshape(-1, channels).copy()
 
 
