@@ -317,12 +317,20 @@ def _longest(container: Any) -> Any:
 
 
 def _codec_of(track: Any) -> str:
-    tag = str(getattr(track, "codec_tag", "") or "").strip("\0 ")
+    tag = _tag(track)
     return tag if tag.isprintable() and tag else "FFmpeg does not know it"
 
 
 def _is_encrypted(track: Any) -> bool:
-    return str(getattr(track, "codec_tag", "")) in ("drms", "enca", "aavd", "drmi")
+    return _tag(track) in ("drms", "enca", "aavd", "drmi")
+
+
+def _tag(track: Any) -> str:
+    """The codec's four letters in the file; "" where they are none."""
+    try:
+        return str(track.codec_tag or "").strip("\0 ")
+    except (AttributeError, ValueError):
+        return ""
 
 
 # libsndfile ----------------------------------------------------------------------------------------------
