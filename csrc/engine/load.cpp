@@ -5,7 +5,7 @@
 #include "guard.h"
 #include "log.h"
 #include "mata.h"
-#include "memory.h"
+#include "free_memory.h"
 #include "mtmd-mata.h"
 #include "scheduler.h"
 #include "session.h"

@@ -7,7 +7,7 @@ can be mistaken for another.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -27,6 +27,17 @@ MIN_SECONDS = 0.01
 LONG_S = 60.0
 MIN_BITS_PER_S = 400
 """FLAC of silence has 1,000 bits a second; fewer are made to fill memory."""
+
+
+READERS: Mapping[str, Callable[[BinaryIO, int, int, str], list[Stream]]] = {
+    "wav": headers.wav_streams,
+    "w64": headers.w64_streams,
+    "aiff": headers.aiff_streams,
+    "au": headers.au_streams,
+    "caf": headers.caf_streams,
+    "ogg": ogg.ogg_streams,
+}
+"""What finds the streams of a container, by sniff.kind_of."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ def read_audio(source: Any, name: str | None = None, channel: Channel = None, at
         raise AudioError(f"cannot read {name}: {error}") from None
 
 
-def _heard(blocks: Any, name: str, channel: Channel, at: int | None) -> Decoded:
+def _heard(blocks: Callable[[list[str]], Iterator[Block]], name: str, channel: Channel, at: int | None) -> Decoded:
     """What comes of blocks(notes); read again where the channels cancel each other out."""
     notes: list[str] = []
     collector = Collector(name, channel, at)
@@ -157,18 +168,8 @@ def _blocks(file: BinaryIO, start: int, size: int, name: str, notes: list[str]) 
 
 
 def _streams(file: BinaryIO, start: int, size: int, kind: str, head: bytes, name: str) -> list[Stream]:
-    if kind == "wav":
-        return headers.wav_streams(file, start, size, name)
-    if kind == "w64":
-        return headers.w64_streams(file, start, size, name)
-    if kind == "aiff":
-        return headers.aiff_streams(file, start, size, name)
-    if kind == "au":
-        return headers.au_streams(file, start, size, name)
-    if kind == "caf":
-        return headers.caf_streams(file, start, size, name)
-    if kind == "ogg":
-        return ogg.ogg_streams(file, start, size, name)
+    if kind in READERS:
+        return READERS[kind](file, start, size, name)
     if kind == "flac":
         _check_plausible(head, size - start, name)
     stream = Stream([Span(start, size)])

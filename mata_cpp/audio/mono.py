@@ -24,7 +24,7 @@ FULL_SCALE_LIMIT = 32.0
 
 SILENT_DB = -80.0
 """What never gets louder than this (dB of full scale, RMS without its mean, in the loudest 50 ms) is silent.  16-bit
-dither has about -92, a dog with its peak at -60 about -70: docs/formats.md."""
+dither has about -92, a dog with its peak at -60 about -64: docs/formats.md."""
 
 WINDOW_S = 0.05
 

@@ -1,4 +1,4 @@
-#include "memory.h"
+#include "free_memory.h"
 
 #if defined(__linux__)
 #include <fstream>
