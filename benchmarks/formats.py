@@ -2,7 +2,7 @@
 
     python -m benchmarks.formats [--silence | --speed]
 
-Prints a table.  Every file is made by code (benchmarks/sound_files.py).  --silence prints how loud recordings and
+Prints a table.  Every file is made by code (benchmarks/sound_kinds.py).  --silence prints how loud recordings and
 noises are at several levels, and which are heard.  --speed measures decoding: seconds of sound a second, this package
 beside soundfile, both mixing down, in turns.
 """
@@ -22,7 +22,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from benchmarks.sound_files import bursts, by_soundfile, kinds
+from benchmarks.sound_files import bursts, by_soundfile
+from benchmarks.sound_kinds import kinds
 from mata_cpp import Audio, AudioError
 from mata_cpp.audio.stderr import caught
 

@@ -346,7 +346,8 @@ class CachePool:
                 if needed + MIN_ANSWER <= free:
                     image.target, image.forks = total + free - needed, forks
                     return True
-            raise context_full(self._engine, total + MIN_ANSWER, max(0, used - image.session.n_past))
+            too_long = total + MIN_ANSWER > n_ctx  # whatever others hold
+            raise context_full(self._engine, total + MIN_ANSWER, 0 if too_long else used - image.session.n_past)
 
     def _evict(self, *, waiting: bool = False) -> bool:
         """Give up the oldest idle image, or one whose question has ended and waits for its reader; if waiting, also one

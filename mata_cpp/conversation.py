@@ -93,7 +93,7 @@ class Conversation:
                 return Plan(messages, rendered, image.keys + _keys(new), len(image.keys))
         units = self._prompts.units(rendered, cancel=cancel)
         if not units or not isinstance(units[-1], int):
-            raise ModelError("the model's chat template ends with the audio: there is no text to answer to")
+            raise ModelError(f"{self._prompts.called} ends with the audio: there is no text to answer to")
         keys = _keys(units)
         return Plan(messages, rendered, keys, 0 if image is None else common_length(image.keys, keys[:-1]))
 

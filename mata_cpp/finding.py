@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio.windows import Window, clock
+from . import checks
+from .audio.windows import Window, clock, overlapping
+
+if TYPE_CHECKING:
+    from .audio.clip import Audio
+    from .audio.encoder import Clip
 
 QUESTION = "Is there {}?"
 ANSWERS = ("Yes", "No")
@@ -77,6 +82,25 @@ class Found:
         return "\n".join(
             f"[{clock(s.start)}-{clock(math.ceil(s.end))}] {self.what} {s.probability:.2f}" for s in self.stretches
         )
+
+
+def check(what: str, threshold: float) -> tuple[str, float]:
+    """Both as find takes them.  Raises ValueError."""
+    what = checks.text(what, "what").strip()
+    if not what:
+        raise ValueError("what must be a text that is not empty")
+    threshold = checks.number(threshold, "threshold")
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must lie between 0 and 1, not {threshold:g}")
+    return what, threshold
+
+
+def search(clip: Clip, what: str, threshold: float, rate: int, log_odds: Callable[[Audio], float]) -> Found:
+    """log_odds: of "Yes" against "No" for the sound of one window; rate: what windows are cut for, in Hz."""
+    step = WINDOW_S / STEPS
+    cut = list(overlapping(clip, WINDOW_S, step, rate))
+    odds = [None if window.audio is None else log_odds(window.audio) for window in cut]
+    return Found(what, clip.seconds, step, threshold, over_time(cut, odds, step))
 
 
 def over_time(windows: Sequence[Window], odds: Sequence[float | None], step: float) -> NDArray[np.float32]:

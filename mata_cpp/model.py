@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from . import checks, finding, options
+from . import checks, finding, many, options
 from .audio.encoder import EncodedClip
-from .audio.windows import Window, overlapping, windows
+from .audio.windows import windows
 from .conversation import Conversation
 from .decoding.scoring import ChoiceForm
 from .errors import MataError
@@ -21,6 +19,7 @@ from .files import download, resolve
 from .files.catalogue import DEFAULT_MODEL
 from .files.load import EngineOptions, Lora, engine_arguments, open_engine
 from .finding import Found
+from .many import Item
 from .mata import Mata, boost_of
 from .options import AskOptions, AudioLike, Choices, ChooseOptions
 from .prompts.builder import PromptBuilder
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._core import Cancel, Engine
+    from .audio.clip import Audio
     from .chat import AudioChat
-
-Item = tuple[AudioLike, str] | tuple[AudioLike, str, AskOptions]
-"""A question of ask_many: (audio, question), or (audio, question, options)."""
 
 DEFAULT_MATA = Mata()
 
@@ -97,7 +94,9 @@ class AudioModel:
             engine, load_s = open_engine(files, wanted, progress, cancel)
             try:
                 boost_of(engine, mata)
-                self._prompts = PromptBuilder.for_engine(engine, template_variables)
+                self._prompts = PromptBuilder.for_engine(
+                    engine, template_variables, name=checks.short_name(files.model.name)
+                )
             except BaseException:
                 engine.close()
                 raise
@@ -197,32 +196,8 @@ class AudioModel:
         items: (audio, question) or (audio, question, options) each; they are taken as needed.  An exception of a
         question is raised in its place, and ends the iteration.  Closing the iterator cancels what runs.
         """
-        parallel = checks.integer(parallel, "parallel", 1, self.engine.n_seq_max)
-        cancel = options.cancel_of({})
-
-        def ask(item: Item) -> Answer:
-            audio, question, *rest = item
-            given = rest[0] if rest else AskOptions()
-            return self.ask(audio, question, **cast(AskOptions, {"cancel": cancel, **given}))
-
-        with ThreadPoolExecutor(parallel, thread_name_prefix="mata-ask") as threads:
-            running: deque[Future[Answer]] = deque()
-            try:
-                for item in items:
-                    if not isinstance(item, tuple | list) or len(item) not in (2, 3):
-                        shown = checks.short_repr(item)
-                        raise ValueError(
-                            f"an item must be (audio, question) or (audio, question, options), not {shown}"
-                        )
-                    running.append(threads.submit(ask, item))
-                    if len(running) > parallel:
-                        yield running.popleft().result()
-                while running:
-                    yield running.popleft().result()
-            finally:
-                cancel.cancel()
-                for future in running:
-                    future.cancel()
+        self.check_open()
+        return many.in_order(self._answer, items, self._parallel(parallel))
 
     def ask_windows(
         self, audio: AudioLike, question: str, every: float = 30.0, *, parallel: int = 4, **given: Unpack[AskOptions]
@@ -239,25 +214,7 @@ class AudioModel:
         if len(clips) != 1:
             raise ValueError(f"ask_windows hears one clip, not {len(clips)}")
         cut = windows(clips[0], checks.number(every, "every"), self.engine.sample_rate)
-        return self._windows(cut, question, parallel, given)
-
-    def _windows(
-        self, cut: Iterator[Window], question: str, parallel: int, given: AskOptions
-    ) -> Iterator[WindowAnswer]:
-        waiting: deque[Window] = deque()
-
-        def items() -> Iterator[Item]:
-            for window in cut:
-                waiting.append(window)
-                if window.audio is not None:
-                    yield window.audio, question, given
-
-        for answer in self.ask_many(items(), parallel=parallel):
-            while waiting[0].audio is None:
-                yield _silent(waiting.popleft())
-            window = waiting.popleft()
-            yield WindowAnswer(window.start, window.end, answer)
-        yield from map(_silent, waiting)
+        return many.of_windows(self._answer, cut, question, self._parallel(parallel), given)
 
     def find(
         self, audio: AudioLike, what: str, *, threshold: float = finding.THRESHOLD, cancel: Cancel | None = None
@@ -267,34 +224,21 @@ class AudioModel:
 
         threshold: the probability that a stretch needs.  Raises CancelledError, and what ask raises.
         """
-        what = checks.text(what, "what").strip()
-        if not what:
-            raise ValueError("what must be a text that is not empty")
-        threshold = checks.number(threshold, "threshold")
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, not {threshold:g}")
         self.check_open()
+        what, threshold = finding.check(what, threshold)
         request = options.cancel_of({"cancel": cancel})
         clips = options.as_clips(audio)
         if len(clips) != 1:
             raise ValueError(f"find hears one clip, not {len(clips)}")
-        step = finding.WINDOW_S / finding.STEPS
-        cut = list(overlapping(clips[0], finding.WINDOW_S, step, self.engine.sample_rate))
-        odds: list[float | None] = []
-        for window in cut:
-            if window.audio is None:
-                odds.append(None)
-                continue
+
+        def log_odds(clip: Audio) -> float:
+            question = finding.QUESTION.format(what)
             yes, no = self.choose(
-                window.audio,
-                finding.QUESTION.format(what),
-                finding.ANSWERS,
-                contrast=False,
-                listed=False,
-                cancel=request,
+                clip, question, finding.ANSWERS, contrast=False, listed=False, cancel=request
             ).logprobs
-            odds.append(yes - no)
-        return Found(what, clips[0].seconds, step, threshold, finding.over_time(cut, odds, step))
+            return yes - no
+
+        return finding.search(clips[0], what, threshold, self.engine.sample_rate, log_odds)
 
     def choose(self, audio: AudioLike, question: str, choices: Choices, **given: Unpack[ChooseOptions]) -> Choice:
         """The one of several answers that the sound speaks for most: see Choice for how they are scored.
@@ -438,6 +382,12 @@ class AudioModel:
         if boost_of(self.engine, request.mata) is None:
             raise ValueError("there is nothing to compare: MATA is off")
 
+    def _answer(self, audio: AudioLike, question: str, given: AskOptions) -> Answer:
+        return self.ask(audio, question, **given)
+
+    def _parallel(self, parallel: int) -> int:
+        return checks.integer(parallel, "parallel", 1, self.engine.n_seq_max)
+
     def _request(
         self, method: str, audio: AudioLike, question: str, given: Mapping[str, Any], allowed: frozenset[str]
     ) -> Request:
@@ -468,7 +418,3 @@ def last_answer(pieces: Iterator[Piece]) -> Answer:
         answer = piece.answer or answer
     assert answer is not None
     return answer
-
-
-def _silent(window: Window) -> WindowAnswer:
-    return WindowAnswer(window.start, window.end, None)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 from ..warn import warn
 from . import arrays, headers, ogg, sniff
-from .decoders import Block, check_length, decode
+from .decoders import Block, Tracks, check_length, decode
 from .headers import Stream
-from .mono import CancelsOut, Channel, Collector, check_channel
+from .mono import CancelsOut, Channel, Collector, SilentError, check_channel
 from .sources import describe_source, opened
 from .view import ReadError, Span, read_at
 
@@ -91,7 +91,17 @@ def read_audio(source: Any, name: str | None = None, channel: Channel = None, at
     try:
         with opened(source, name) as (file, size):
             start = _check_head(file, size, name)
-            return _heard(lambda notes: _blocks(file, start, size, name, notes), name, channel, at)
+            tracks = Tracks()
+
+            def blocks(notes: list[str]) -> Iterator[Block]:
+                return _blocks(file, start, size, name, notes, tracks)
+
+            while True:
+                try:
+                    return _heard(blocks, name, channel, at)
+                except SilentError:
+                    if not tracks.another():
+                        raise
     except ReadError as error:
         raise AudioError(f"cannot read {name}: {error}") from None
 
@@ -147,14 +157,14 @@ def _check_head(file: BinaryIO, size: int, name: str) -> int:
     return start
 
 
-def _blocks(file: BinaryIO, start: int, size: int, name: str, notes: list[str]) -> Iterator[Block]:
+def _blocks(file: BinaryIO, start: int, size: int, name: str, notes: list[str], tracks: Tracks) -> Iterator[Block]:
     """The sound of a file; what is to be said of it is in notes at the end."""
     head = read_at(file, start, sniff.HEAD)
     kind = sniff.kind_of(head)
     heard = 0
     for stream in _streams(file, start, size, kind, head, name):
         try:
-            for block in decode(file, stream, kind, name):
+            for block in decode(file, stream, kind, name, tracks):
                 heard += 1
                 yield block
         except AudioError as error:

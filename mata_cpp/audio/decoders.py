@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -81,17 +81,43 @@ _Piece = tuple[NDArray[Any], int]
 """The same as FFmpeg gives them."""
 
 
+class Tracks:
+    """Which track of a file is heard: another one once those that were preferred turned out to be silent."""
+
+    def __init__(self) -> None:
+        self._silent: set[int] = set()
+        self._heard: int | None = None
+        self._count = 1
+
+    def choose(self, container: Any) -> Any:
+        tracks = [track for track in container.streams.audio if track.index not in self._silent]
+        track = _longest(container, tracks)
+        self._count = len(container.streams.audio)
+        self._heard = None if track is None else track.index
+        return track
+
+    def another(self) -> bool:
+        """What was heard is silent: whether there is another one."""
+        if self._heard is None:
+            return False
+        self._silent.add(self._heard)
+        return len(self._silent) < self._count
+
+
 class CannotOpen(Exception):
     """The library does not know the format."""
 
 
-def decode(file: BinaryIO, stream: Stream, kind: str, name: str) -> Iterator[Block]:
+def decode(file: BinaryIO, stream: Stream, kind: str, name: str, tracks: Tracks) -> Iterator[Block]:
     """The sound of a stream; notes of what is damaged or missing are added to it.
 
     Raises AudioError where nothing can be heard.
     """
     view = View(file, stream.parts)
-    readers = [_by_ffmpeg, _by_libsndfile]
+    readers: list[Callable[[View, Stream, str, str], Iterator[Block]]] = [
+        functools.partial(_by_ffmpeg, tracks),
+        _by_libsndfile,
+    ]
     if kind == "caf" or view.read(4) == b"RIFX":
         readers.reverse()
     reasons = []
@@ -113,7 +139,7 @@ def decode(file: BinaryIO, stream: Stream, kind: str, name: str) -> Iterator[Blo
 # FFmpeg ------------------------------------------------------------------------------------------------
 
 
-def _by_ffmpeg(view: View, stream: Stream, kind: str, name: str) -> Iterator[Block]:
+def _by_ffmpeg(tracks: Tracks, view: View, stream: Stream, kind: str, name: str) -> Iterator[Block]:
     import av
 
     errors = (av.FFmpegError, ValueError, OverflowError)
@@ -126,7 +152,7 @@ def _by_ffmpeg(view: View, stream: Stream, kind: str, name: str) -> Iterator[Blo
         raise CannotOpen from None
     with container:
         try:
-            track: Any = _longest(container)
+            track = tracks.choose(container)
         except (*errors, IndexError) as error:  # PyAV's table of streams does not know those that come later
             raise AudioError(f"{name} is damaged: {error}") from None
         context = None if track is None else track.codec_context
@@ -295,11 +321,13 @@ def _promised(container: Any, track: Any) -> float | None:
     return None
 
 
-def _longest(container: Any) -> Any:
-    """The track of sound that FFmpeg prefers, or one that is longer by a second."""
+def _longest(container: Any, tracks: Sequence[Any]) -> Any:
+    """Of these tracks of sound the one that FFmpeg prefers, or one that is longer by a second."""
     import av
 
-    best, tracks = container.streams.best("audio"), container.streams.audio
+    best = container.streams.best("audio")
+    if tracks and best not in tracks:
+        best = tracks[0]
     if len(tracks) < 2:
         return best
     seconds = {track.index: float((track.duration or 0) * track.time_base) for track in tracks if track.time_base}

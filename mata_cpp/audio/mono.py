@@ -51,6 +51,10 @@ class CancelsOut(Exception):
         self.channel, self.decibels = channel, decibels
 
 
+class SilentError(AudioError):
+    """There is sound, but nothing to hear in it."""
+
+
 class Collector:
     """Takes blocks of [frames, channels] and keeps the mono sound.  Raises AudioError for what cannot be heard."""
 
@@ -110,10 +114,10 @@ class Collector:
                 )
         level = self._level.decibels(self.rate)
         if self._zero:
-            raise AudioError(f"{name} is silent: every sample is 0")
+            raise SilentError(f"{name} is silent: every sample is 0")
         if level < SILENT_DB:
             how = "its signal never changes" if level == -math.inf else f"it never gets louder than {level:.0f} dB"
-            raise AudioError(f"{name} is silent: {how}")
+            raise SilentError(f"{name} is silent: {how}")
 
     def samples(self) -> NDArray[np.float32]:
         """What was kept, at kept_rate."""

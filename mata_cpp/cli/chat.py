@@ -93,12 +93,10 @@ def cli(
 
     The answer goes to standard output, everything else to standard error.
     """
-    files, question = options.split(words)
+    files, question = options.split(words, recorded=mic is not None)
     mata = options.mata_setting(given)
     form: ChooseOptions = {"contrast": not no_contrast, "listed": not unlisted, "letters": letters}
     wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every)
-    if mic is not None and len(words) == 1:
-        files, question = [], options.as_utf8(words[0])  # also where it is the name of a file
     _check_usage(context, files if mic is None else [*files, MICROPHONE], question, wanted, given)
     asked = options.answering(given)
     clips = [options.read_clip(word, options.channel(given)) for word in files]

@@ -209,19 +209,22 @@ def _lora(text: str) -> tuple[str, float]:
 # Words -------------------------------------------------------------------------------------------
 
 
-def split(words: Sequence[str]) -> tuple[list[str], str | None]:
+def split(words: Sequence[str], *, recorded: bool = False) -> tuple[list[str], str | None]:
     """(audio files, question or None): what exists, or is "-", is audio; one other word is the question.
 
-    Raises AudioError for a file that does not exist, UsageError for an empty question.
+    recorded: there is a recording besides; then a single word is a question even where something has this name, unless
+    it looks like a sound file.  Raises AudioError for a file that does not exist, UsageError for an empty question.
     """
     from ..audio import looks_like_audio_path
 
     files = [word for word in words if word == STDIN or os.path.exists(word)]
+    if recorded and len(words) == 1 and words[0] != STDIN and not looks_like_audio_path(words[0]):
+        files = []
     others = [word for word in words if word not in files]
     if files.count(STDIN) > 1:
         raise click.UsageError("standard input (-) can be given only once", click.get_current_context())
     for word in others:
-        if word is not others[-1] or (looks_like_audio_path(word) and not (files and _is_sentence(word))):
+        if word is not others[-1] or (looks_like_audio_path(word) and not ((files or recorded) and _is_sentence(word))):
             raise AudioError(f"no such file: {short_name(word) if word.strip() else repr(word)}")
     if not others:
         return files, None

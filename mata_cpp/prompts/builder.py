@@ -82,14 +82,16 @@ class PromptBuilder:
         self._writes_clips = bool(rule.placeholder) and rule.placeholder in template.source
 
     @classmethod
-    def for_engine(cls, engine: Engine, variables: Mapping[str, Any] | None = None) -> PromptBuilder:
-        """By the rule of the engine's projector.  Raises ModelError."""
+    def for_engine(
+        cls, engine: Engine, variables: Mapping[str, Any] | None = None, *, name: str = "the model"
+    ) -> PromptBuilder:
+        """By the rule of the engine's projector.  name: of the model's file, for messages.  Raises ModelError."""
         rule = rule_of(engine.projector, engine.prompt_rule)
         source = engine.chat_template
         wanted = rule.template and (rule.replaces or not source.strip())
         if wanted and all(len(engine.tokenize(text)) == 1 for text in rule.needs):
             source = rule.template
-        template = ChatTemplate(source, bos_token=engine.bos_token, eos_token=engine.eos_token)
+        template = ChatTemplate(source, bos_token=engine.bos_token, eos_token=engine.eos_token, name=name)
         return cls(
             template,
             engine.tokenize,
@@ -98,6 +100,11 @@ class PromptBuilder:
             variables=variables,
             rule=rule,
         )
+
+    @property
+    def called(self) -> str:
+        """The template in a message: "the chat template of model.gguf"."""
+        return self._template.called
 
     def fresh(self) -> PromptBuilder:
         """A builder for another conversation, which shares the compiled template."""
@@ -133,7 +140,7 @@ class PromptBuilder:
             if self._markers(text) == wanted:
                 self._known_as_parts = as_parts
                 return text
-        raise ModelError("the model's chat template drops or repeats parts of the conversation; use another GGUF")
+        raise ModelError(f"{self.called} drops or repeats parts of the conversation; use another GGUF")
 
     def units(self, text: str, *, start: bool = True, cancel: Cancel | None = None) -> list[PromptUnit]:
         """Tokens and clips of rendered text; start: it is the beginning, where a begin token may be due."""

@@ -46,13 +46,15 @@ is given.  The templates of the field need 90 to 1,200 for a message."""
 class ChatTemplate:
     """A compiled chat template.
 
-    source: Jinja text, "" for the documented fallback.  Raises ModelError when it does not compile.
+    source: Jinja text, "" for the documented fallback.  name: of the file it is from, for messages.  Raises ModelError
+    when it does not compile.
     """
 
-    def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
+    def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "", name: str = "the model") -> None:
+        self.called = f"the chat template of {name}"
         self.source = source if source.strip() else FALLBACK_TEMPLATE
         if len(source) > MAX_TEMPLATE:
-            raise ModelError(f"the model's chat template is absurdly long ({len(source):,} characters)")
+            raise ModelError(f"{self.called} is absurdly long ({len(source):,} characters)")
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         environment = MeteredSandbox({"tojson": _tojson})
         environment.globals["raise_exception"] = _raise_exception
@@ -60,7 +62,7 @@ class ChatTemplate:
         try:
             self._template = environment.compiled(self.source)
         except Exception as error:  # jinja2 raises more than TemplateError on hostile sources
-            raise _broken(error) from None
+            raise self._broken(error) from None
 
     def render(
         self,
@@ -82,9 +84,19 @@ class ChatTemplate:
         except CancelledError:
             raise
         except LimitError as error:
-            raise TemplateLimitError(f"the model's chat template {error}; use another GGUF") from None
+            raise TemplateLimitError(f"{self.called} {error}; use another GGUF") from None
         except Exception as error:
-            raise _broken(error) from None
+            raise self._broken(error) from None
+
+    def _broken(self, error: Exception) -> ModelError:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, RecursionError):
+            reason = "it calls itself too deeply"
+        if isinstance(error, _RefusedError):
+            return ModelError(f"{self.called} refuses this conversation: {reason}")
+        if isinstance(error, jinja2.TemplateSyntaxError):
+            return ModelError(f"{self.called} is broken (line {error.lineno}: {reason}); use another GGUF")
+        return ModelError(f"{self.called} fails: {reason}; use another GGUF")
 
 
 class TemplateLimitError(ModelError):
@@ -106,14 +118,3 @@ def _strftime_now(format: str) -> str:
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
     """Plain JSON, as transformers has it: jinja2's own filter escapes < and > for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
-
-
-def _broken(error: Exception) -> ModelError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    if isinstance(error, RecursionError):
-        reason = "it calls itself too deeply"
-    if isinstance(error, _RefusedError):
-        return ModelError(f"the model's chat template refuses this conversation: {reason}")
-    if isinstance(error, jinja2.TemplateSyntaxError):
-        return ModelError(f"the model's chat template is broken (line {error.lineno}: {reason}); use another GGUF")
-    return ModelError(f"the model's chat template fails: {reason}; use another GGUF")

@@ -10,8 +10,11 @@ import tempfile
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 from tiny_files import TinyFiles
+
+from mata_cpp import AudioModel, ModelError
 
 SCRIPT = """
 import json, sys
@@ -107,6 +110,27 @@ def test_a_chat_template_that_is_no_text(tiny: TinyFiles, tmp_path: Path) -> Non
         path = replaced(model, tmp_path / f"template-{number}.gguf", template, bad + template[len(bad) :])
         error, message, _ = run([("it", path, None, "")])["it"]
         assert error == "ModelError" and "chat template is not text in UTF-8" in message and str(path) in message
+
+
+def test_a_chat_template_that_fails_is_named_with_its_file(tiny: TinyFiles, tmp_path: Path) -> None:
+    model = tiny.model("llama")
+    start = next(f for f in gguf.GGUFReader(model).fields.values() if f.name == "tokenizer.chat_template")
+    template = bytes(start.parts[start.data[0]])
+    sources = {
+        "syntax": b"{% for %}",
+        "fails": b"{{ 1 // 0 }}",
+        "refuses": b"{{ raise_exception('no sound') }}",
+        "drops": b"{{ messages | length }}",
+        "endless": b"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    }
+    for what, source in sources.items():
+        path = replaced(model, tmp_path / f"{what}.gguf", template, source.ljust(len(template)))
+        with (
+            pytest.raises(ModelError, match=rf"^the chat template of {what}\.gguf ") as caught,
+            AudioModel(path, mmproj=tiny.mmproj, n_ctx=512) as loaded,
+        ):
+            loaded.ask((np.sin(np.arange(16000) / 9).astype(np.float32), 16000), "What is it?")
+        assert "\n" not in str(caught.value), what
 
 
 @pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "deepseek-llm", "default"])

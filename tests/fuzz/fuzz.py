@@ -2,7 +2,7 @@
 
     python tests/fuzz/fuzz.py audio|gguf [--count N] [--seed S] [--memory GIB]
 
-Inputs are made from good files (benchmarks/sound_files.py, the tiny models of the tests) by seeded mutation, and tried
+Inputs are made from good files (benchmarks/sound_kinds.py, the tiny models of the tests) by seeded mutation, and tried
 in a child process, which is started again when it ends.  Prints what came of them; the exit status is 1 if anything
 went wrong.
 """
@@ -89,7 +89,7 @@ def _splice(changed: bytearray, rng: random.Random, others: list[bytes]) -> None
 
 
 def sound_files() -> list[bytes]:
-    from benchmarks.sound_files import kinds
+    from benchmarks.sound_kinds import kinds
 
     return [data for kind in kinds() if 16 < len(data := kind.make()) < 400_000]
 

@@ -434,6 +434,14 @@ def test_context_full_while_answering_is_length(make_chat, clip):
         chat.ask("And?")
 
 
+def test_what_never_fits_blames_nobody_else(make_chat, clip):
+    chat = make_chat({"n_ctx": 150})
+    chat.ask(clip, QUESTION)  # left in the cache, for which nobody waits
+    with pytest.raises(ContextFullError) as caught:
+        chat.ask(clip, "x" * 200)
+    assert "other sessions" not in str(caught.value)
+
+
 def test_other_sessions_take_room(make_chat, clip):
     chat = make_chat({"n_ctx": 150})
     with chat.session() as session:
@@ -541,7 +549,7 @@ def test_a_model_that_mata_cannot_work_with(make_chat):
 
 
 def test_a_broken_template_stops_at_load(make_chat, fake):
-    with pytest.raises(ModelError, match="template is broken"):
+    with pytest.raises(ModelError, match="chat template of model.gguf is broken"):
         make_chat({"chat_template": "{% for %}"})
 
 

@@ -13,9 +13,10 @@ from mata_cpp import Audio, AudioError
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import sound_files
-from benchmarks.sound_files import Kind, bursts, by_soundfile, chunk, mp3, wav
+from benchmarks.sound_files import bursts, by_soundfile, chunk, mp3, wav
+from benchmarks.sound_kinds import Kind, kinds
 
-KINDS = list(sound_files.kinds())
+KINDS = list(kinds())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])

@@ -188,7 +188,7 @@ def test_what_takes_long_is_stopped(source, few_steps):
     found = ChatTemplate(source)
     with a_limit_of(10, 1), pytest.raises(ModelError, match="takes too long|too large|absurdly long") as caught:
         found.render(MESSAGES)
-    assert str(caught.value).startswith("the model's chat template ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith("the chat template of the model ") and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("source", LARGE.values(), ids=LARGE)
@@ -197,7 +197,7 @@ def test_what_is_large_is_never_made(source, few_steps):
     with a_limit_of(10, 0.5), pytest.raises(ModelError) as caught:
         found.render(MESSAGES)
     assert "MemoryError" not in str(caught.value) and "\n" not in str(caught.value)
-    assert str(caught.value).startswith("the model's chat template ") and len(str(caught.value)) < 200
+    assert str(caught.value).startswith("the chat template of the model ") and len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_limit_itself_is_a_matter_of_seconds():
     found = ChatTemplate(LONG["counting"])
     with a_limit_of(20, 1), pytest.raises(ModelError) as caught:
         found.render(MESSAGES)
-    assert str(caught.value) == "the model's chat template takes too long; use another GGUF"
+    assert str(caught.value) == "the chat template of the model takes too long; use another GGUF"
 
 
 # Stopping -----------------------------------------------------------------------------------------------

@@ -1,0 +1,223 @@
+"""A conversation in mata-chat, on the stand-in."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import click
+import pytest
+from cli_fixtures import FACTS, ON_THE_STAND_IN, TESTS
+
+from mata_cpp import Audio
+from mata_cpp.cli.interrupts import Interrupts
+
+
+def test_conversation(run, clip):
+    def script(prompt, mata):
+        return f"{'on' if mata else 'off'} {prompt.count('[audio')}"
+
+    lines = [
+        "First?",
+        "",
+        "/mata off",
+        "Second?",
+        f"/audio '{clip}'",
+        "Third?",
+        "/mata 0.5",
+        "/mata",
+        "/nonsense",
+        "/exit",
+        "X?",
+    ]
+    status, out, err = run(clip, input="\n".join(lines), script=script)
+    assert (status, out) == (0, "on 1\noff 1\noff 2\n")
+    assert err == FACTS + (
+        "MATA off\n"
+        "model: 1.0 s of audio, 5 audio tokens; MATA off\n"
+        "MATA on (alpha 0.5, layers 10:21 of 30, mode scale)\n"
+        "MATA on (alpha 0.5, layers 10:21 of 30, mode scale)\n"
+        "error: no command /nonsense; /help lists them\n"
+    )
+
+
+def test_a_conversation_survives_bad_lines(run, clip):
+    lines = ["/audio none.wav", "/audio", "/mata much", "/mata on", "/clear", "Q?", f"/audio {clip}", "Q?", "/help"]
+    status, out, err = run(clip, input="\n".join(lines))
+    assert (status, out) == (0, "rain\n")
+    assert err.startswith(
+        FACTS
+        + (
+            "error: no such file: none.wav\n"
+            "error: /audio needs a path\n"
+            "error: /mata takes on, off or a number, not 'much'\n"
+            "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
+            "the conversation is forgotten; /audio PATH gives it a clip\n"
+            "error: there is no audio in this conversation yet: pass a clip with the question\n"
+        )
+    )
+    assert "/mata on|off|ALPHA" in err
+
+
+def test_a_clip_stays_pending_until_a_question_is_answered(run, clip):
+    status, out, err = run(clip, input="x" * 200 + "\nQ?\n", n_ctx=200)
+    assert (status, out) == (0, "rain\n")
+    assert "error: the context is full" in err
+
+
+def test_an_interrupt_stops_the_answer_and_keeps_the_conversation(run, clip):
+    state = {"left": 2}
+
+    def script(prompt, mata):
+        return "rain" if "Again" in prompt else "a very long answer"
+
+    def slow():
+        state["left"] -= 1
+        if state["left"] == -1:
+            raise KeyboardInterrupt
+
+    status, out, err = run(clip, input="Q?\nAgain?\n", script=script, slow=slow)
+    assert (status, out) == (0, "a\nrain\n")
+    assert err == FACTS + "(stopped)\n"
+
+
+def test_more_interrupts_while_one_is_handled_are_dropped(run, clip, monkeypatch):
+    """One is raised, however many come until the next line is read."""
+    state = {"left": 2}
+
+    def slow():
+        state["left"] -= 1
+        if state["left"] == -1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def interrupted(*arguments, **options):
+        for _ in range(5):
+            os.kill(os.getpid(), signal.SIGINT)
+        click.echo(*arguments, **options)
+
+    monkeypatch.setattr("mata_cpp.cli.repl.click", types.SimpleNamespace(echo=interrupted))
+    before = signal.getsignal(signal.SIGINT)
+    status, out, err = run(clip, input="Q?\nQ?\n", slow=slow, script=lambda p, mata: "a very long answer")
+    assert (status, out) == (0, "a\na very long answer\n") and "(stopped)" in err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_does_not_stop_is_interrupted_in_the_end():
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(100):
+                os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):  # as ever
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_keeps_the_turn_and_its_clip(run, clip):
+    """What was said is part of the conversation, and the clip is not given again."""
+    state = {"left": 2}
+    prompts = []
+
+    def slow():
+        state["left"] -= 1
+        if state["left"] == -1:
+            raise KeyboardInterrupt
+
+    def script(prompt, mata):
+        prompts.append(prompt)
+        return "rain"
+
+    assert run(clip, input="Q?\nAgain?\n", script=script, slow=slow)[0] == 0
+    assert prompts[-1].count("[audio") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_bursts_of_interrupts_in_a_terminal(fake_model, clip, tmp_path):
+    import pty
+    import select
+
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-c", ON_THE_STAND_IN, str(TESTS), "0.02", "--model", str(fake_model), str(clip)]
+    surroundings = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"}
+
+    def until(text):
+        seen, deadline = b"", time.monotonic() + 60
+        while text not in seen:
+            assert select.select([ours], [], [], max(0, deadline - time.monotonic()))[0], seen
+            try:
+                data = os.read(ours, 4096)
+            except OSError:  # how a terminal ends
+                data = b""
+            assert data, seen
+            seen += data
+
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings) as process:
+        os.close(theirs)
+        until(b"> ")
+        for count in (2, 5, 10):
+            os.write(ours, b"Long?\n")
+            until(b"ra")  # in the answer, and then at the prompt
+            for _ in range(2):
+                for _ in range(count):
+                    process.send_signal(signal.SIGINT)
+                    time.sleep(0.001)
+                time.sleep(0.3)
+            os.write(ours, b"\n")
+            time.sleep(0.1)
+            os.write(ours, b"Now?\n")
+            until(b"rain\r\n")
+        os.write(ours, b"/exit\n")
+        assert process.wait(30) == 0
+    os.close(ours)
+
+
+def test_paths_as_a_terminal_writes_them(run, make_tone, make_file, tmp_path):
+    path = tmp_path / "a b'(1) é%.flac"
+    path.write_bytes(make_file(make_tone(), format="FLAC"))
+    escaped = re.sub(r"([ '()%])", r"\\\1", str(path))
+    for written in (str(path), f'"{path}"', escaped, path.as_uri(), f"file://localhost{path.as_uri()[7:]}", f" {path}"):
+        for line in (f"/audio {written}", written):
+            status, out, err = run(input=f"{line}\nQ?\n")
+            assert (status, out) == (0, "rain\n"), line
+            assert err.splitlines()[1].startswith("model: 1.0 s of audio, 5 audio tokens; ")
+
+
+def test_a_file_beside_is_meant_by_its_name(run, clip, monkeypatch):
+    monkeypatch.chdir(clip.parent)
+    monkeypatch.setenv("HOME", str(clip.parent))
+    for line in ("clip.wav", "./clip.wav", "~/clip.wav", "'clip.wav'"):
+        assert run(input=f"{line}\nQ?\n")[:2] == (0, "rain\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["none.wav", "Is it clip.wav", "model.gguf", "/model.gguf", "/audio file://host/clip.wav"]
+)
+def test_what_is_no_clip_is_a_question_or_a_command(run, clip, monkeypatch, line):
+    monkeypatch.chdir(clip.parent)
+    status, out, err = run(clip, input=f"{line}\n")
+    answered = not line.startswith("/")
+    assert (status, out, "error: " in err) == (0, "rain\n" if answered else "", not answered)
+
+
+def test_conversation_without_files(run, clip):
+    status, out, err = run(input=f"/audio {clip}\nQ?\n")
+    assert (status, out) == (0, "rain\n")
+    assert err.splitlines()[0] == "model: no audio yet; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)"
+
+
+def test_named_clip(clip):
+    assert Audio(str(clip)).name == str(clip)
+
+
+def test_a_conversation_survives_whatever_a_turn_raises(run, clip):
+    def script(prompt, mata):
+        if "Break" in prompt and "Again" not in prompt:
+            raise RuntimeError("two\nlines")
+        return "rain"
+
+    status, out, err = run(clip, input="/audio ~nouser/x.wav\nBreak?\nAgain?\n", script=script)
+    assert (status, out) == (0, "rain\n")
+    assert err == FACTS + "error: no such file: ~nouser/x.wav\nerror: unexpected RuntimeError: two lines\n"
