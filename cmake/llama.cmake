@@ -44,15 +44,18 @@ if(MATA_SANITIZE STREQUAL "thread")
     set(GGML_SANITIZE_THREAD ON CACHE BOOL "" FORCE) # its barriers have to be known too
 endif()
 
+set(GGML_RPC ${MATA_RPC} CACHE BOOL "" FORCE)
+set(GGML_RPC_RDMA OFF CACHE BOOL "") # whether a library happens to be installed must not change the build
+
 # EXCLUDE_FROM_ALL keeps its headers and CMake files out of the wheel.
 add_subdirectory(${MATA_LLAMA_TREE} ${CMAKE_BINARY_DIR}/llama-build EXCLUDE_FROM_ALL)
 
 file(GLOB sources CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/attention/*.cpp)
-file(GLOB mtmd_sources CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/audio/*.cpp)
+file(GLOB_RECURSE mtmd_sources CONFIGURE_DEPENDS ${MATA_LLAMA_DIR}/audio/*.cpp)
 target_sources(llama PRIVATE ${sources})
 target_sources(mtmd PRIVATE ${mtmd_sources})
 foreach(target llama mtmd)
-    target_include_directories(${target} PUBLIC ${MATA_LLAMA_DIR}/attention ${MATA_LLAMA_DIR}/audio)
+    target_include_directories(${target} PUBLIC ${MATA_LLAMA_DIR} ${MATA_LLAMA_DIR}/attention ${MATA_LLAMA_DIR}/audio)
 endforeach()
 # llama's private headers are the point of the files in csrc/llama; unity builds would mix them with its own.
 set_source_files_properties(${sources} ${mtmd_sources} TARGET_DIRECTORY llama mtmd

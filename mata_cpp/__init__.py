@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import source_tree
+
 if TYPE_CHECKING:
     from ._core import Cancel
     from .audio import Audio, decode_audio
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from .session import KEEP, Session
 
 __version__ = "0.1.0"
+
+source_tree.complete(__path__)
 
 _WHERE = {
     "_core": ("Cancel",),

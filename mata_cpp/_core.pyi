@@ -40,6 +40,16 @@ def probe_gguf(path: str) -> dict[str, Any]:
     or damaged file, naming it.
     """
 
+has_rpc: bool
+"""Whether this build can put layers on other machines."""
+
+def rpc_serve(address: str, *, n_threads: int = 0, cache: str = "") -> None:
+    """Serve this machine's devices at "host:port" until the process ends; returns where the address cannot be used.
+
+    cache: a folder for weights that were received, "" for none.  n_threads 0: physical cores.  Raises ValueError where
+    the build has no RPC.
+    """
+
 def json_schema_to_grammar(schema: str) -> str:
     """A JSON schema as a grammar (GBNF) for Sampler.  Raises ValueError for one that cannot be used."""
 
@@ -92,12 +102,14 @@ class Engine:
         cache_type_k: str = "f16",
         cache_type_v: str = "f16",
         n_seq_max: int = 32,
+        rpc: Sequence[str] = (),
         progress: Callable[[float], None] | None = None,
         cancel: Cancel | None = None,
     ) -> None:
         """Load.  flash_attn: "auto" | "on" | "off"; cache types: "f32" "f16" "bf16" "q8_0" "q4_0" "q4_1" "q5_0" "q5_1" "iq4_nl".
 
         n_ctx 0: the model's training length.  n_threads 0: physical cores.  n_gpu_layers -1: all.
+        rpc: servers ("host:port") that layers go to.
         progress: gets 0..1 while the model loads.  cancel: stops loading.
         Raises ModelError (a file is missing, broken, or the two do not fit), CancelledError, ValueError (bad option).
         """
@@ -119,6 +131,8 @@ class Engine:
     has_audio: bool
     sample_rate: int  # Hz; 0 without audio
     max_samples: int  # of a clip, the reference hears no more; 0: no limit
+    padded_samples: int  # clips are heard as a multiple of so many; 0: as they are
+    audio_prompt: str  # by which rule the reference writes clips into a prompt; "": unknown
     projector: str  # clip.projector_type, "" without audio
     prompt_rule: str  # the projector's mata.audio.prompt: by which rule clips are written into a prompt; "": its type's
     projector_checked: bool  # audio path follows the reference implementation (see docs)
@@ -208,6 +222,9 @@ class Session:
         """
 
     def clear_mata(self) -> None: ...
+    def use_adapters(self, on: bool) -> None:
+        """Whether the model's LoRA adapters act, as they do from the start.  Raises ValueError once something was fed."""
+
     def fork(self) -> Session:
         """A session sharing this one's KV, with the same MATA setting and logits.
 

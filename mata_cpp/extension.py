@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from .errors import ModelError
+from .source_tree import has_compiled_part
 
 _log = logging.getLogger("mata_cpp.llama")
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
@@ -17,8 +19,18 @@ def load() -> Any:
     try:
         from . import _core
     except ImportError as error:
-        raise ModelError(f"the compiled part of mata-cpp cannot be loaded: {error}; install it again") from None
+        raise ModelError(_why_not(error)) from None
     return _core
+
+
+def _why_not(error: ImportError) -> str:
+    here = Path(__file__).parent
+    if has_compiled_part(here) or not (here.parent / "csrc").is_dir():
+        return f"the compiled part of mata-cpp cannot be loaded: {error}; install it again"
+    return (
+        f"the sources in {here.parent} have no compiled part, and no installed one fits them: "
+        "run pip install . there, or start Python in another folder"
+    )
 
 
 def show_log(wanted: bool) -> None:

@@ -45,9 +45,10 @@ class AudioModel:
     MATA off.  n_ctx: positions that all conversations share, 0 for the model's own length.  n_threads None:
     the physical cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV
     cache, "f16", "f32", "q8_0"..., or a pair for keys and values.  n_seq_max: conversations and answers at a time;
-    more wait in order.  seed: for sampling.  verbose: llama.cpp's log on stderr.  report: gets the lines about
-    downloads instead of stderr.  progress: gets 0..1 while loading.  template_variables: more values for the chat
-    template.  cancel: a Cancel that stops loading.
+    more wait in order.  rpc: "host:port" of an RPC server that layers go to, several with commas or as a list
+    (docs/rpc.md).  seed: for sampling.  verbose: llama.cpp's log on stderr.  report: gets the lines about downloads
+    instead of stderr.  progress: gets 0..1 while loading.  template_variables: more values for the chat template.
+    cancel: a Cancel that stops loading.
 
     All methods may be called from any thread, and from several at once: answers are generated in one batch.
     Raises ModelError, MataError, ValueError, CancelledError.
@@ -68,6 +69,7 @@ class AudioModel:
         flash_attn: str | bool = "auto",
         cache_type: str | tuple[str, str] = "f16",
         n_seq_max: int = 32,
+        rpc: str | Sequence[str] | None = None,
         seed: int = 0,
         verbose: bool = False,
         report: download.Report | None = None,
@@ -85,7 +87,7 @@ class AudioModel:
             raise ValueError(f"template_variables must be a dictionary, not {checks.short_repr(template_variables)}")
         self._seed = checks.seed(seed)
         wanted = EngineOptions(
-            lora, n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, cache_type, n_seq_max, verbose
+            lora, n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, cache_type, n_seq_max, rpc, verbose
         )
         engine_arguments(wanted)
         files = resolve.resolve(model, mmproj, report)
@@ -178,7 +180,7 @@ class AudioModel:
         Options: see AskOptions.  A cancelled answer comes back with finish_reason "cancelled".
         Raises AudioError, ContextFullError, ModelError, ValueError.
         """
-        return last_answer(self.stream(audio, question, **given))
+        return last_answer(self._stream("ask", audio, question, given))
 
     def stream(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> Iterator[Piece]:
         """Like ask, piece by piece; the last piece carries the Answer as ``.answer``.
@@ -186,9 +188,7 @@ class AudioModel:
         The clips are decoded at once, the rest begins with the first piece that is taken; from then on the answer is
         generated whether pieces are taken or not, and they may be taken in any thread.
         """
-        request = self._request("stream", audio, question, given, options.ASK_NAMES)
-        turn = self.turn(self.conversation())
-        return turn.answer(request, turn.sampler(request))
+        return self._stream("stream", audio, question, given)
 
     def ask_many(self, items: Iterable[Item], *, parallel: int = 8) -> Iterator[Answer]:
         """The answers to many questions, in order; up to parallel of them are generated in one batch.
@@ -381,6 +381,11 @@ class AudioModel:
         """Raises ValueError where MATA is off."""
         if boost_of(self.engine, request.mata) is None:
             raise ValueError("there is nothing to compare: MATA is off")
+
+    def _stream(self, method: str, audio: AudioLike, question: str, given: Mapping[str, Any]) -> Iterator[Piece]:
+        request = self._request(method, audio, question, given, options.ASK_NAMES)
+        turn = self.turn(self.conversation())
+        return turn.answer(request, turn.sampler(request))
 
     def _answer(self, audio: AudioLike, question: str, given: AskOptions) -> Answer:
         return self.ask(audio, question, **given)

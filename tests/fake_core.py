@@ -106,8 +106,8 @@ class Engine:
         self.n_vocab, self.n_layer, self.n_embd = N_VOCAB, 30, 8
         self.has_audio = True
         self.sample_rate = 16000
-        self.max_samples = 0
-        self.projector, self.projector_checked, self.prompt_rule = "own", True, ""
+        self.max_samples = self.padded_samples = 0
+        self.projector, self.projector_checked, self.prompt_rule, self.audio_prompt = "own", True, "", ""
         self.chat_template = CHATML
         self.bos_token, self.eos_token = "<|bos|>", "<|im_end|>"
         self.add_bos = False
@@ -290,6 +290,9 @@ class Session:
         self._check()
         assert len(alpha) == self.engine.n_layer
         self.mata = (mode, tuple(alpha), tuple(spans))
+
+    def use_adapters(self, on):
+        self.adapters = on
 
     def clear_mata(self):
         self._check()

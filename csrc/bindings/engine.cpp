@@ -3,6 +3,7 @@
 
 #include "engine.h"
 #include "gguf_probe.h"
+#include "rpc.h"
 #include "session.h"
 
 #include <pybind11/functional.h>
@@ -34,7 +35,8 @@ static bool signal_raised() {
 static std::shared_ptr<Engine> load(const std::string & model_path, const std::optional<std::string> & mmproj_path,
         std::vector<std::pair<std::string, float>> lora, int32_t n_ctx, int32_t n_batch, int32_t n_ubatch,
         int32_t n_threads, int32_t n_gpu_layers, const std::string & flash_attn, const std::string & cache_type_k,
-        const std::string & cache_type_v, int32_t n_seq_max, const py::object & progress, CancelPtr cancel) {
+        const std::string & cache_type_v, int32_t n_seq_max,
+        const std::vector<std::string> & rpc, const py::object & progress, CancelPtr cancel) {
     EngineParams p;
     p.model_path   = model_path;
     p.mmproj_path  = mmproj_path.value_or("");
@@ -48,6 +50,7 @@ static std::shared_ptr<Engine> load(const std::string & model_path, const std::o
     p.cache_type_k = cache_type_k;
     p.cache_type_v = cache_type_v;
     p.n_seq_max    = n_seq_max;
+    p.rpc          = rpc;
     p.interrupted  = signal_raised;
     p.cancel       = std::move(cancel);
     if (!progress.is_none()) {
@@ -131,6 +134,11 @@ void register_engine(py::module_ & m) {
     }));
 
     m.def("probe_gguf", probe, py::arg("path"));
+    m.attr("has_rpc") = rpc_available();
+    m.def("rpc_serve", [](const std::string & address, int32_t n_threads, const std::string & cache) {
+            py::gil_scoped_release release;
+            rpc_serve(address, n_threads > 0 ? n_threads : default_threads(), cache);
+        }, py::arg("address"), py::kw_only(), py::arg("n_threads") = 0, py::arg("cache") = "");
 
     py::class_<Engine, std::shared_ptr<Engine>> engine(m, "Engine", "A model, its audio projector and one KV cache shared by all sessions.");
     engine
@@ -138,7 +146,7 @@ void register_engine(py::module_ & m) {
             py::arg("lora") = py::tuple(), py::arg("n_ctx") = 4096, py::arg("n_batch") = 2048, py::arg("n_ubatch") = 512,
             py::arg("n_threads") = 0, py::arg("n_gpu_layers") = -1, py::arg("flash_attn") = "auto",
             py::arg("cache_type_k") = "f16", py::arg("cache_type_v") = "f16", py::arg("n_seq_max") = 32,
-            py::arg("progress") = py::none(), py::arg("cancel") = py::none())
+            py::arg("rpc") = py::tuple(), py::arg("progress") = py::none(), py::arg("cancel") = py::none())
         .def("metadata", [](const Engine & e) { return e.facts().metadata; })
         .def("tokenize", [](Engine & e, const std::string & text, bool add_special, bool parse_special, const CancelPtr & cancel) {
                 py::gil_scoped_release release;
@@ -170,7 +178,7 @@ void register_engine(py::module_ & m) {
 #define FACT(name) engine.def_property_readonly(#name, [](const Engine & e) { return e.facts().name; })
     FACT(n_ctx); FACT(n_ctx_train); FACT(n_seq_max); FACT(n_vocab); FACT(n_layer); FACT(n_embd); FACT(n_head);
     FACT(n_head_kv); FACT(n_threads); FACT(n_params); FACT(n_bytes); FACT(description); FACT(architecture);
-    FACT(flash_attn); FACT(has_audio); FACT(sample_rate); FACT(max_samples); FACT(projector); FACT(prompt_rule); FACT(projector_checked);
+    FACT(flash_attn); FACT(has_audio); FACT(sample_rate); FACT(max_samples); FACT(padded_samples); FACT(audio_prompt); FACT(projector); FACT(prompt_rule); FACT(projector_checked);
     FACT(chat_template); FACT(bos_token); FACT(eos_token); FACT(add_bos); FACT(mata_refusal);
     FACT(attention_layers);
 #undef FACT

@@ -107,6 +107,7 @@ void register_session(py::module_ & m) {
         .def("logits_all", [](const Session & s) { return logits(s, true); })
         .def("set_mata", set_mata, py::arg("mode"), py::arg("alpha"), py::arg("spans"))
         .def("clear_mata", &Session::clear_mata, NoGil())
+        .def("use_adapters", &Session::use_adapters, py::arg("on"), NoGil())
         .def("fork", &Session::fork, NoGil())
         .def("share", &Session::share, py::arg("n_past"), NoGil())
         .def("truncate", &Session::truncate, py::arg("n_past"), NoGil())

@@ -4,6 +4,7 @@
 #include "guard.h"
 #include "log.h"
 #include "mata.h"
+#include "rpc.h"
 #include "scheduler.h"
 #include "session.h"
 
@@ -151,8 +152,28 @@ bool Engine::should_abort() {
     return n_asked_++%16 == 0 && signal_came();
 }
 
-void Engine::run_batch(const llama_batch & batch) {
+// What a lost RPC server should have computed is zeros.
+void Engine::check_servers() {
+    if (rpc_.empty() || broken_) {
+        return;
+    }
+    llama_synchronize(ctx_.get());
+    if (rpc_n_lost(rpc_) == rpc_n_lost_) {
+        return;
+    }
+    broken_     = true;
+    broken_why_ = "the connection to an RPC server was lost";
+    throw Error(ErrorKind::Engine, broken_why_ + ": load the model again");
+}
+
+void Engine::run_batch(const llama_batch & batch, bool with_adapters) {
+    check_servers(); // it may have been lost since the last batch
     take_logged_errors();
+    if (with_adapters != adapters_on_ && !adapters_.empty()) {
+        llama_set_adapters_lora(ctx_.get(), with_adapters ? adapters_.data() : nullptr, with_adapters ? adapters_.size() : 0,
+                                with_adapters ? adapter_scales_.data() : nullptr);
+        adapters_on_ = with_adapters;
+    }
     mata_clear_error(ctx_.get());
     int32_t status = 0;
     try {
@@ -165,6 +186,7 @@ void Engine::run_batch(const llama_batch & batch) {
     } catch (const std::bad_alloc &) {
         throw Error(ErrorKind::Engine, "out of memory: take a smaller n_ctx or n_batch, or feed fewer rows with logits at once");
     }
+    check_servers();
     if (status == 0) {
         return;
     }
@@ -259,6 +281,9 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits, co
             }
         }
         session.check_room((int64_t) tokens.size());
+        if (session.adapters_ != items.front().session->adapters_) {
+            throw Error(ErrorKind::Argument, "sessions with adapters and without cannot be in one batch");
+        }
         for (size_t t = 0; t < tokens.size(); ++t) {
             const bool output = want_logits && (items[i].all_logits || t + 1 == tokens.size());
             entries.push_back({ i, tokens[t], session.n_past_ + (llama_pos) t, output });
@@ -304,7 +329,8 @@ void Engine::decode_locked(std::vector<DecodeItem> & items, bool want_logits, co
             for (auto & id : seq_id) {
                 seq_ptr.push_back(&id);
             }
-            run_batch({ (int32_t) n, token.data(), nullptr, pos.data(), n_seq_id.data(), seq_ptr.data(), output.data() });
+            run_batch({ (int32_t) n, token.data(), nullptr, pos.data(), n_seq_id.data(), seq_ptr.data(), output.data() },
+                      items.front().session->adapters_);
 
             for (size_t k = 0; k < n; ++k) {
                 Session & session = *items[entries[first + k].item].session;
@@ -370,7 +396,7 @@ void Engine::decode_embeddings_locked(Session & session, const float * embd, int
             std::vector<llama_seq_id *> seq_ptr (n, &session.seq_);
             std::vector<int8_t>         output  (n, 0);
             run_batch({ n, nullptr, const_cast<float *>(embd) + (size_t) first*facts_.n_embd, pos.data(),
-                        n_seq_id.data(), seq_ptr.data(), output.data() });
+                        n_seq_id.data(), seq_ptr.data(), output.data() }, session.adapters_);
             session.n_past_ = start + n;
         }
     } catch (...) {

@@ -55,6 +55,7 @@ struct EngineParams {
     int32_t     n_ubatch     = 512;
     int32_t     n_threads    = 0;                           // 0: physical cores
     int32_t     n_gpu_layers = -1;                          // negative: all
+    std::vector<std::string> rpc;                           // servers that layers go to, "host:port"
     std::string flash_attn   = "auto";                      // auto | on | off
     std::string cache_type_k = "f16";
     std::string cache_type_v = "f16";
@@ -112,6 +113,8 @@ public:
         bool        has_audio         = false;
         int32_t     sample_rate       = 0;
         int64_t     max_samples       = 0; // of a clip, no more are heard; 0: no limit
+        int64_t     padded_samples    = 0; // clips are heard as a multiple of this; 0: as they are
+        std::string audio_prompt;          // by which rule the architecture's reference writes clips into a prompt; "": unknown
         std::string projector;
         std::string prompt_rule;           // of the prompts the projector was trained with; "": the projector type's
         bool        projector_checked = false;
@@ -160,6 +163,7 @@ private:
     void check_usable();                    // with the lock held
     void check_not_closed() const;
     void let_others_pass();                 // with the lock held, between two pieces of a long task; throws when closed
+    void check_servers();
     void check_process() const;
     bool foreign_process() const { return process_id() != pid_; } // a child, after fork()
 
@@ -175,7 +179,7 @@ private:
     // With the lock held. Either everything is in the cache afterwards, or nothing.
     void decode_locked(std::vector<DecodeItem> & items, bool want_logits, const CancelPtr & cancel);
     void decode_embeddings_locked(Session & session, const float * embd, int32_t n_rows, bool non_causal, const CancelPtr & cancel);
-    void run_batch(const llama_batch & batch);
+    void run_batch(const llama_batch & batch, bool with_adapters);
     void roll_back(const std::vector<std::pair<Session *, int32_t>> & marks);
     std::shared_ptr<Session> new_session_locked();
     void free_retired();
@@ -195,6 +199,11 @@ private:
     std::unique_ptr<llama_model,   ModelDeleter>   model_;
     std::unique_ptr<llama_context, ContextDeleter> ctx_;
     mtmd::context_ptr    mtmd_;
+    std::vector<llama_adapter_lora *> adapters_;   // owned by the model
+    std::vector<float>                adapter_scales_;
+    bool                              adapters_on_ = true;  // in the context as it is
+    std::vector<std::string>          rpc_;
+    int64_t                           rpc_n_lost_ = 0;      // before the model was loaded
     const llama_vocab *  vocab_ = nullptr;
     Facts                facts_;
     std::string          model_path_;

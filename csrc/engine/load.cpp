@@ -7,6 +7,7 @@
 #include "mata.h"
 #include "free_memory.h"
 #include "mtmd-mata.h"
+#include "rpc.h"
 #include "scheduler.h"
 #include "session.h"
 
@@ -152,6 +153,7 @@ Engine::Engine(const EngineParams & params) : model_path_(params.model_path), in
         load_mmproj(params);
     }
     read_facts(params);
+    check_servers();
 
     for (int32_t s = params.n_seq_max - 1; s >= 0; --s) {
         free_seqs_.push_back(s);
@@ -174,6 +176,13 @@ void Engine::load_model(const EngineParams & params) {
 
     auto mp = llama_model_default_params();
     mp.n_gpu_layers = params.n_gpu_layers;
+    std::vector<ggml_backend_dev_t> devices;
+    if (!params.rpc.empty()) {
+        rpc_        = params.rpc;
+        rpc_n_lost_ = rpc_n_lost(rpc_);
+        devices    = rpc_devices(params.rpc);
+        mp.devices = devices.data();
+    }
     mp.progress_callback = [](float value, void * data) {
         const auto & p = *static_cast<const EngineParams *>(data);
         if (p.progress) {
@@ -225,7 +234,7 @@ void Engine::load_context(const EngineParams & params) {
     const int32_t n_ctx = params.n_ctx > 0 ? params.n_ctx : llama_model_n_ctx_train(model_.get());
     const std::string what = "cannot make a context of " + std::to_string(n_ctx) + " positions (cache type " +
         params.cache_type_k + "/" + params.cache_type_v + ", flash attention " + params.flash_attn + ")";
-    if (params.n_gpu_layers == 0 || !llama_supports_gpu_offload()) {
+    if (params.n_gpu_layers == 0 || (params.rpc.empty() && !llama_supports_gpu_offload())) {
         constexpr double GIB = 1 << 30;
         const double needed = (double) n_ctx * (double) mata_kv_bytes_per_position(model_.get(), cp.type_k, cp.type_v);
         const double there  = (double) available_memory();
@@ -244,8 +253,6 @@ void Engine::load_context(const EngineParams & params) {
 }
 
 void Engine::load_lora(const EngineParams & params) {
-    std::vector<llama_adapter_lora *> adapters; // owned by the model
-    std::vector<float> scales;
     for (const auto & [path, scale] : params.lora) {
         const GgufInfo info = probe_gguf(path);
         if (info.type != "adapter") {
@@ -259,10 +266,10 @@ void Engine::load_lora(const EngineParams & params) {
         if (!adapter) {
             fail(path, "does not fit the model");
         }
-        adapters.push_back(adapter);
-        scales.push_back(scale);
+        adapters_.push_back(adapter);
+        adapter_scales_.push_back(scale);
     }
-    if (!adapters.empty() && llama_set_adapters_lora(ctx_.get(), adapters.data(), adapters.size(), scales.data()) != 0) {
+    if (!adapters_.empty() && llama_set_adapters_lora(ctx_.get(), adapters_.data(), adapters_.size(), adapter_scales_.data()) != 0) {
         fail(params.lora.front().first, "cannot be applied");
     }
 }
@@ -309,6 +316,8 @@ void Engine::load_mmproj(const EngineParams & params) {
     facts_.projector         = mata_mtmd_projector(mtmd_.get());
     facts_.projector_checked = mata_mtmd_audio_checked(mtmd_.get());
     facts_.max_samples       = mata_mtmd_max_samples(mtmd_.get());
+    facts_.padded_samples    = mata_mtmd_padded_samples(mtmd_.get());
+    facts_.audio_prompt      = mata_mtmd_audio_prompt(mtmd_.get());
 }
 
 static bool is_utf8(const std::string & text) {

@@ -3,6 +3,7 @@
 #include "mata.h"
 
 #include <algorithm>
+#include <iterator>
 #include <thread>
 
 namespace mata {
@@ -107,11 +108,15 @@ bool Scheduler::step(Engine & engine, Running & running) {
         settle(running);
         begin(running);
         settle(running);
-        for (size_t first = 0; first < running.size();) {
-            const size_t n = std::min(running.size() - first, (size_t) llama_n_batch(engine.ctx_.get()));
-            const Running batch(running.begin() + first, running.begin() + first + n);
-            decode(engine, batch);
-            first += n;
+        for (const bool adapters : { true, false }) {
+            Running some;
+            std::copy_if(running.begin(), running.end(), std::back_inserter(some),
+                         [&](const auto & g) { return g->session_->adapters_ == adapters; });
+            for (size_t first = 0; first < some.size();) {
+                const size_t n = std::min(some.size() - first, (size_t) llama_n_batch(engine.ctx_.get()));
+                decode(engine, Running(some.begin() + first, some.begin() + first + n));
+                first += n;
+            }
         }
         settle(running);
     } catch (...) { // the engine is closed or broken
@@ -199,7 +204,8 @@ void Scheduler::decode(Engine & engine, const Running & running) {
     std::vector<int8_t>  output  (batch.size(), 1);
     try {
         const Active active(engine.active_, requests);
-        engine.run_batch({ (int32_t) batch.size(), token.data(), nullptr, pos.data(), n_seq_id.data(), seq_ptr.data(), output.data() });
+        engine.run_batch({ (int32_t) batch.size(), token.data(), nullptr, pos.data(), n_seq_id.data(), seq_ptr.data(), output.data() },
+                         batch.front()->session_->adapters_);
     } catch (const Error & e) {
         engine.roll_back(marks);
         if (e.kind == ErrorKind::Cancelled) {

@@ -154,6 +154,7 @@ std::shared_ptr<Session> Session::fork() {
     check_free();
     auto child = engine_->new_session_locked();
     llama_memory_seq_cp(llama_get_memory(engine_->ctx_.get()), seq_, child->seq_, -1, -1);
+    child->adapters_     = adapters_;
     child->n_past_       = n_past_.load();
     child->logits_       = logits_;
     child->n_logit_rows_ = n_logit_rows_;
@@ -177,8 +178,18 @@ std::shared_ptr<Session> Session::share(int32_t n_past) {
     if (n_past < n_past_ && !llama_memory_seq_rm(memory, child->seq_, n_past, -1)) {
         throw Error(ErrorKind::Argument, "this model's memory cannot be cut in the middle");
     }
-    child->n_past_ = n_past;
+    child->n_past_   = n_past;
+    child->adapters_ = adapters_;
     return child;
+}
+
+void Session::use_adapters(bool on) {
+    auto held = engine_->lock();
+    check_free();
+    if (on != adapters_ && n_past_ > 0) {
+        throw Error(ErrorKind::Argument, "adapters are switched before anything is fed");
+    }
+    adapters_ = on;
 }
 
 void Session::truncate(int32_t n_past) {

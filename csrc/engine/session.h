@@ -71,6 +71,9 @@ public:
     void set_mata(const MataSetting & setting);
     void clear_mata();
 
+    // Whether the model's LoRA adapters act, as they do from the start. Throws Error (Argument) once something was fed.
+    void use_adapters(bool on);
+
     // A session that has the same positions, logits and MATA setting.
     std::shared_ptr<Session> fork();
     // One that has the first n_past positions and nothing else; also while this session is fed or generated from. Throws
@@ -107,6 +110,7 @@ private:
     std::atomic<int32_t>    n_past_ { 0 };
     std::shared_ptr<std::vector<float>> logits_ = std::make_shared<std::vector<float>>();
     int32_t                 n_logit_rows_ = 0;
+    bool                    adapters_ = true;
     std::optional<MataSetting> mata_;
     std::vector<int32_t>    readout_layers_;
     AttentionSums           sums_shape_;    // its n_layers is 0 while no sums are kept

@@ -79,7 +79,8 @@ class Audio:
         return shown
 
     def __repr__(self) -> str:
-        return f"Audio({self.name!r}, {self.seconds:.2f} s, {self.sample_rate} Hz, {self.channels} channel(s))"
+        channels = f"{self.channels} channel{'' if self.channels == 1 else 's'}"
+        return f"Audio({self.name!r}, {self.seconds:.2f} s, {self.sample_rate} Hz, {channels})"
 
     def _at(self, rate: int) -> NDArray[np.float32]:
         kept: Decoded = self._decoded

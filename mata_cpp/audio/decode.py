@@ -85,7 +85,7 @@ def read_audio(source: Any, name: str | None = None, channel: Channel = None, at
         raise AudioError("an array needs its sample rate: pass (samples, sample_rate)")
     if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) and not hasattr(source, "read"):
         raise AudioError(
-            f"audio cannot be a {type(source).__name__}: "
+            f"audio cannot be of type {type(source).__name__}: "
             "pass a path, bytes, a binary file object or (samples, sample_rate)"
         )
     try:
@@ -133,7 +133,7 @@ def _collect(collector: Collector, blocks: Iterator[Block], name: str) -> None:
         collector.add(block, rate)
     if collector.frames and collector.frames < MIN_SECONDS * collector.rate:
         length = 1000 * collector.frames / collector.rate
-        raise AudioError(f"{name} is too short: {collector.frames} sample(s), {length:.2f} ms")
+        raise AudioError(f"{name} is too short: {length:.2f} ms")
     collector.finish()
 
 

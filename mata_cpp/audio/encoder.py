@@ -21,8 +21,6 @@ MAX_BYTES = 256 << 20
 """Of embeddings that are remembered: 20 minutes of sound for a model of 3 B, hours for the default one."""
 
 PROBE_SECONDS = 30
-PADDED_TO_SECONDS = {"voxtral": 30}
-"""Projector types whose reference lets the model hear the silence up to a multiple of so many seconds."""
 
 WAIT_S = 0.05
 """How often a thread that waits for another's work looks whether it was cancelled."""
@@ -186,8 +184,8 @@ class AudioEncoder:
         if embedding.n_tokens <= 0:
             raise AudioError(f"{audio.name} gave no audio tokens: it is too short for this model")
         seconds = max(audio.seconds, len(samples) / rate)
-        if window := PADDED_TO_SECONDS.get(self._engine.projector):
-            seconds = max(seconds, window * math.ceil(len(samples) / rate / window))
+        if padded := self._engine.padded_samples:
+            seconds = max(seconds, padded / rate * math.ceil(len(samples) / padded))
         if limit := self._engine.max_samples:
             seconds = min(seconds, limit / rate)
         return Encoding(embedding, seconds)

@@ -66,11 +66,16 @@ def record(seconds: float, *, on_level: Level | None = None, stop: threading.Eve
     return Audio((np.concatenate(blocks)[:wanted], RATE), name="<microphone>")
 
 
+def check() -> None:
+    """Raises AudioError where nothing can record here, as far as that is known before it begins."""
+    _sounddevice()
+
+
 def _sounddevice() -> Any:
     try:
         import sounddevice
     except ImportError:
-        raise AudioError('recording needs sounddevice: pip install "mata-cpp[mic]"') from None
+        raise AudioError("recording needs sounddevice: pip install sounddevice") from None
     except OSError as error:  # the wheels for Linux come without PortAudio
         raise AudioError(f"recording needs PortAudio (Debian: apt install libportaudio2): {error}") from None
     return sounddevice

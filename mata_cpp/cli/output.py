@@ -32,7 +32,7 @@ def facts(model: AudioModel, clips: Sequence[EncodedClip], mata: Mata | None) ->
     else:
         count = "" if len(clips) == 1 else f"{len(clips)} clips, "
         seconds, tokens = sum(clip.seconds for clip in clips), sum(clip.tokens for clip in clips)
-        heard = f"{count}{seconds:.1f} s of audio, {tokens} audio tokens"
+        heard = f"{count}{seconds:.1f} s of audio, {tokens} audio token{'' if tokens == 1 else 's'}"
     return f"{model.name}: {heard}; {model.describe_mata(mata)}"
 
 
@@ -46,7 +46,10 @@ def notes(clips: Sequence[EncodedClip]) -> list[str]:
     lines = []
     for clip in clips:
         if clip.windows > 1:
-            lines.append(f"note: {clip.name} is longer than the model's window and is heard in {clip.windows} windows")
+            lines.append(
+                f"note: {clip.name} is longer than the model's window and is heard in {clip.windows} windows; "
+                "--every 30 asks about each part, mata-listen --find tells when something is heard"
+            )
         if clip.seconds - clip.heard_seconds > 0.01:
             lines.append(
                 f"note: only the first {clip.heard_seconds:g} s of {clip.name} are heard: the model takes no more"

@@ -24,6 +24,7 @@ def record(seconds: float, *, quiet: bool = False) -> Audio:
     """Record, with the level on standard error where that is a terminal; Enter ends it.  Raises AudioError."""
     from ..audio import microphone
 
+    microphone.check()
     stop, ended = threading.Event(), threading.Event()
     terminal = sys.stderr.isatty() and not quiet
     if not quiet:

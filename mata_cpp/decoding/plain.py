@@ -155,7 +155,7 @@ class Generation:
         length = self.core.n_in_phrase
         if length == 1:
             what = f"the token {self._text_of(self.tokens[-1])!r}"
-            hint = "; the model file or the GPU backend may be at fault (try n_gpu_layers=0)"
+            hint = "; the sound may be too long for the model, or the model's file damaged"
         else:
             phrase = b"".join(map(self._engine.token_bytes, self.tokens[-length:])).decode("utf-8", "replace")
             what, hint = checks.short_repr(phrase.strip()), "; a repeat_penalty of 1.1 may help"

@@ -13,6 +13,7 @@ from ..errors import ModelError
 from .catalogue import ModelFiles
 from .headers import check_files
 from .resolve import existing_file
+from .servers import check_reachable, server_list
 
 if TYPE_CHECKING:
     from .._core import Cancel, Engine
@@ -33,6 +34,7 @@ class EngineOptions:
     flash_attn: str | bool = "auto"
     cache_type: str | tuple[str, str] = "f16"
     n_seq_max: int = 32
+    rpc: str | Sequence[str] | None = None
     verbose: bool = False
 
 
@@ -54,6 +56,7 @@ def open_engine(
     extension.show_log(options.verbose)
     started = time.perf_counter()
     check_files(files, core)
+    check_reachable(arguments["rpc"])
     engine = core.Engine(str(files.model), str(files.mmproj), progress=progress, cancel=cancel, **arguments)
     if not engine.has_audio:
         engine.close()
@@ -86,6 +89,7 @@ def engine_arguments(options: EngineOptions) -> dict[str, Any]:
         "flash_attn": flash,
         "cache_type_k": pair[0],
         "cache_type_v": pair[1],
+        "rpc": server_list(options.rpc),
     }
 
 

@@ -20,9 +20,15 @@ COLUMNS = 1500
 """Of the spectrogram: more than can be seen are averaged."""
 
 
+TICKS = 10
+BETWEEN_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+"""Seconds between two ticks, of which the first is taken that gives no more than TICKS."""
+
+
 def draw(found: Found, clip: Audio, rate: int, model: str) -> Figure:
     """clip at rate (Hz) is what the model heard."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
 
     figure = Figure(figsize=(style.WIDTH, HEIGHT), layout="constrained")
     sound, curve = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.2))
@@ -42,6 +48,11 @@ def draw(found: Found, clip: Audio, rate: int, model: str) -> Figure:
     curve.set_ylim(0, 1.04)
     curve.set_ylabel('probability of "Yes"')
     curve.set_xlim(0, found.seconds)
+    curve.xaxis.set_major_locator(MultipleLocator(_between_ticks(found.seconds)))
     curve.xaxis.set_major_formatter(lambda value, _: clock(value))
     curve.set_xlabel("minutes:seconds")
     return figure
+
+
+def _between_ticks(seconds: float) -> float:
+    return next((step for step in BETWEEN_S if seconds / step <= TICKS), BETWEEN_S[-1])

@@ -1,4 +1,4 @@
-"""The listening map: a clip's sound, and under it where each generated token was listened for.
+"""The listening map: a clip's sound, and under it where the model listened for each token.
 
 All sizes here are inches; a figure is WIDTH of them wide, which on a screen of 1200 pixels is 100 pixels an inch.
 """
@@ -327,7 +327,7 @@ def _draw_map(
         _time_ticks(axes, width)
         axes.set_xlabel(_time_label(width + 0.7 * COLUMN_GAP), labelpad=1)
         if i == 0:
-            axes.set_title(f"{title}: where each token was listened for", pad=5)
+            axes.set_title(f"{title}: where the model listened for each token", pad=5)
             every = max(1, int(np.ceil(ROW_LEAST * 0.95 / (height / max(1, n)))))
             axes.set_yticks([k + 0.5 for k in range(0, n, every)])
             size = 8.5 if height / max(1, n) * every >= 0.155 else 7.5

@@ -72,7 +72,7 @@ def matplotlib() -> Any:
             import matplotlib.figure  # noqa: F401
     except ImportError:
         raise MataError(
-            "a picture needs matplotlib, which is not installed: pip install 'mata-cpp[plot]', or ask for --json"
+            "a picture needs matplotlib, which is not installed: pip install matplotlib, or ask for --json"
         ) from None
     except ValueError as error:
         reason = " ".join(str(error).split())

@@ -86,7 +86,7 @@ class PromptBuilder:
         cls, engine: Engine, variables: Mapping[str, Any] | None = None, *, name: str = "the model"
     ) -> PromptBuilder:
         """By the rule of the engine's projector.  name: of the model's file, for messages.  Raises ModelError."""
-        rule = rule_of(engine.projector, engine.prompt_rule)
+        rule = rule_of(engine.audio_prompt, engine.prompt_rule)
         source = engine.chat_template
         wanted = rule.template and (rule.replaces or not source.strip())
         if wanted and all(len(engine.tokenize(text)) == 1 for text in rule.needs):

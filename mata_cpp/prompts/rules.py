@@ -101,15 +101,17 @@ RULES = {
     ),
     "ultravox": PromptRule("<|audio|>", joiner=" ", clips_last=True),
 }
-"""By the type of the projector, as the engine names it: the type says which markers the engine feeds with a clip."""
+"""By the name that the engine gives for an architecture (csrc/llama/audio)."""
 
 
-def rule_of(projector: str, named: str = "") -> PromptRule:
-    """The rule of a projector's type, unless its file names "plain".  named: mata.audio.prompt of the file, "" where it
-    has none.  Raises ModelError for another name.
+def rule_of(reference: str, named: str = "") -> PromptRule:
+    """The rule of an architecture's reference, unless the projector's file names "plain".
+
+    reference: the engine's audio_prompt, or the projector's type.  named: mata.audio.prompt of the file, "" where it
+    has none.  Raises ModelError for another name: its markers would not be those that the engine feeds.
     """
-    if named in ("", projector):
-        return RULES.get(projector, PLAIN)
+    if named in ("", reference):
+        return RULES.get(reference, PLAIN)
     if named == "plain":
         return PLAIN
     raise ModelError(

@@ -313,7 +313,7 @@ def test_failures(run, plot, clip, tmp_path):
 
 def test_without_matplotlib(run, clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    message = "a picture needs matplotlib, which is not installed: pip install 'mata-cpp[plot]', or ask for --json"
+    message = "a picture needs matplotlib, which is not installed: pip install matplotlib, or ask for --json"
     assert run(clip, QUESTION) == (1, "", f"error: {message}\n")
     assert run("--json", clip, QUESTION)[0] == 0
 

@@ -23,7 +23,7 @@ def test_the_file_names_it(tiny: TinyFiles, tmp_path: Path, named: str | None, r
     check_files(ModelFiles("tiny", tiny.model("llama"), mmproj), _core)
     engine = _core.Engine(str(tiny.model("llama")), str(mmproj), n_ctx=256, n_threads=1)
     assert engine.prompt_rule == (named or "")
-    assert rule_of(engine.projector, engine.prompt_rule) is rule
+    assert rule_of(engine.audio_prompt, engine.prompt_rule) is rule
     engine.close()
 
 

@@ -213,6 +213,9 @@ def run(what: str, count: int, seed: int, memory: float) -> bool:
         started = time.monotonic()
         one.send(number)
         line = one.line(LIMIT_S)
+        if line and not line.startswith("["):
+            wrong.append(f"input {number} printed {line.strip()!r}")
+            line = one.line(LIMIT_S)
         seconds = time.monotonic() - started
         slowest = max(slowest, seconds)
         if not line:
@@ -226,6 +229,8 @@ def run(what: str, count: int, seed: int, memory: float) -> bool:
             wrong.append(f"input {number}: {result}")
             result = "wrong"
         found[result] += 1
+        if (number + 1) % 10_000 == 0 and number + 1 < count:
+            print(f"{number + 1}: {dict(sorted(found.items()))}", flush=True)
     one.process.kill()
     print(f"{count} inputs, seed {seed}: {dict(sorted(found.items()))}; peak {peak} MB, slowest {slowest:.2f} s")
     for line in wrong[:50]:

@@ -303,7 +303,7 @@ def test_variable_rate_mp3_without_its_header_is_read_to_the_end(make_tone):
 
 def test_repr_and_facts(make_tone):
     audio = Audio((make_tone(1.0, 8000, channels=2), 8000))
-    assert repr(audio) == "Audio('<samples>', 1.00 s, 8000 Hz, 2 channel(s))"
+    assert repr(audio) == "Audio('<samples>', 1.00 s, 8000 Hz, 2 channels)"
     assert len(audio.samples()) == 8000 and len(audio.samples(16000)) == 16000
 
 

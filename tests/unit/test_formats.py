@@ -2,6 +2,7 @@
 
 import struct
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -159,6 +160,17 @@ def test_a_frame_header_that_is_gone(number: int) -> None:
     frames[number] = bytes(4) + frames[number][4:]
     with pytest.warns(RuntimeWarning, match="is damaged"):
         assert Audio(b"".join(frames)).seconds == pytest.approx(5.0, abs=0.2)
+
+
+def test_packets_of_which_none_can_be_decoded() -> None:
+    """Each is two bytes, and fails by itself."""
+    data = bytearray(sound_files.caf(-1))
+    at = data.index(b"lpcm") + 8
+    struct.pack_into(">IIII", data, at, 2, 255, 0x7F000000, 16)
+    started = time.monotonic()
+    with pytest.raises(AudioError, match="damaged: no part of it can be decoded"):
+        Audio(bytes(data) + bytes(data[-4000:]) * 100)
+    assert time.monotonic() - started < 5
 
 
 # Channels ------------------------------------------------------------------------------------------

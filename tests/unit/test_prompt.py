@@ -54,7 +54,7 @@ def test_the_tiny_models_prompt(builder, sound):
 def test_a_projector_names_the_rule_of_its_prompts(fake, sound):
     """The default model's has Ultravox's type; its prompts have not Ultravox's form."""
     engine = fake.Engine("m")
-    engine.projector = "ultravox"
+    engine.audio_prompt = "ultravox"
     asked = [Message("user", "What sound is this?", (sound,))]
     last = "What sound is this? {}<"
     for rule, around in (("plain", "user\n{}\nWhat sound is this?<"), ("", last), ("ultravox", last)):

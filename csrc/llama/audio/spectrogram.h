@@ -1,10 +1,11 @@
-// What the features of whisper's encoder and of the event network have in common.
+// What the features of Whisper's encoder and of the event network have in common.
 
 #pragma once
 
 #include "mtmd-audio.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <system_error>
 #include <thread>
@@ -14,6 +15,15 @@ namespace mata_audio {
 
 constexpr int WINDOW = 400;
 constexpr int HOP    = 160;
+
+// periodic
+inline std::vector<double> hann_window(int n) {
+    std::vector<double> out((size_t) n);
+    for (int i = 0; i < n; i++) {
+        out[i] = 0.5 - 0.5 * std::cos(2 * std::acos(-1.0) * i / n);
+    }
+    return out;
+}
 
 // log-mel values [n_mel][n_frames]
 struct spectrogram {

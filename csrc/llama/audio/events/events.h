@@ -1,8 +1,8 @@
 // The event network: YAMNet (MobileNet v1 trained on AudioSet's sounds), which an Ultravox projector may hold besides
 // Whisper's encoder. What it hears is added in the projector (formulas below).
 //
-//   mtmd-audio-events.cpp       its tensors and its graph
-//   mtmd-audio-events-mel.cpp   its features
+//   network.cpp    its tensors and its graph
+//   features.cpp   its features
 //
 // GGUF: the string mata.audio.events = "yamnet", and the tensors (ne; i = 1..13)
 //   a.events.conv.weight   [9, C_0]          F32, 3 frames x 3 bands, band fastest    .bias [C_0]
@@ -30,7 +30,7 @@
 
 #pragma once
 
-#include "mtmd-audio-spectrogram.h"
+#include "../spectrogram.h"
 
 #include "ggml.h"
 #include "gguf.h"

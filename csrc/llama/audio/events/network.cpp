@@ -1,9 +1,9 @@
 // The event network's tensors and graph. Everything lies with its channels together, [C, bands, frames, N]: a pointwise
 // convolution is then one matrix product.
 
-#include "mtmd-audio-events.h"
+#include "events.h"
 
-#include "mtmd-audio-check.h"
+#include "../check.h"
 
 #include <algorithm>
 #include <cmath>
