@@ -33,16 +33,17 @@ class Repository:
 class Hub:
     """The repositories by "owner/name", and what was asked.
 
-    cut: {file: bytes} after which the connection breaks, once; cut_always: each time.  swapped: {file: content} that is
-    served in place of what the list says.  gone: files that are listed and not there.  pause: seconds between pieces.
-    requests: (method, path, Range) of each.  token: of the one account that may read what is gated.
+    web: files under /web/.  cut: {file: bytes} after which the connection breaks, once; cut_later: each time after
+    that.  swapped: {file: content} that is served in place of what the list says.  gone: files that are listed and not
+    there.  pause: seconds between pieces.  status: of every answer, 0 for the right one.  requests: (method, path,
+    Range) of each.  token: of the one account that may read what is gated.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.web: dict[str, bytes] = {}
         self.cut: dict[str, int] = {}
-        self.cut_always: dict[str, int] = {}
+        self.cut_later: dict[str, int] = {}
         self.swapped: dict[str, bytes] = {}
         self.gone: set[str] = set()
         self.pause = 0.0
@@ -159,7 +160,7 @@ def running() -> Iterator[Hub]:
             if self.command == "HEAD":
                 return
             body = content[start:]
-            limit = hub.cut_always.get(file, hub.cut.pop(file, None))
+            limit = hub.cut.pop(file, hub.cut_later.get(file))
             try:
                 for place in range(0, len(body[:limit]), 1 << 14):
                     self.wfile.write(body[:limit][place : place + (1 << 14)])

@@ -41,7 +41,7 @@ class _OneLine(click.Command):
                 status = int(super().main(args, prog_name, **options) or 0)
                 _flush()
             except click.UsageError as error:
-                usage = f" (see {prog_name or self.name} --help)" if error.ctx else ""
+                usage = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
                 status = fail(error.format_message().rstrip(".") + usage, USAGE)
             except click.ClickException as error:
                 status = fail(error.format_message())

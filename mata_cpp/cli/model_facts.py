@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import ModelError
 from ..files import choose, download, hub, store
+from ..files.catalogue import ENTRIES
 from ..files.entry import Entry, HubModel, WheelModel, memory_needed
 from ..files.inventory import Here, Item, locate
 from ..files.spec import HubSpec, NamedSpec, UrlSpec
@@ -25,7 +26,18 @@ def table(items: Sequence[Item]) -> list[str]:
             others += [f"* {item.name}", f"{'':26} {size:>8} {memory:>8} {item.licence}".rstrip()]
     if others:
         lines += ["", "not of the catalogue:", *others]
-    return [*lines, "", "* is here   ~ an estimate   ? not verified   (mata-models show MODEL tells more)"]
+    return [*lines, "", "* is here   ~ an estimate   ? not verified   (mata-models show MODEL: more)"]
+
+
+def readme_table() -> list[str]:
+    """The catalogue as a table of Markdown."""
+    lines = ["| `--model` | hears | disk | memory | licence |", "|---|---|---|---|---|"]
+    for found in ENTRIES:
+        about = "about " if found.is_estimate else ""
+        licence = f"[{found.licence.name}]({found.licence.url})" + ("" if found.licence.sure else " (not verified)")
+        sizes = f"{about}{in_words(found.size)} | {in_words(found.memory)}"
+        lines.append(f"| `{found.name}` | {', '.join(found.hears)} | {sizes} | {licence} |")
+    return lines
 
 
 def _entry_row(name: str, found: Entry, place: Here | None) -> str:
@@ -37,7 +49,7 @@ def _entry_row(name: str, found: Entry, place: Here | None) -> str:
 
 
 def _row(mark: str, name: str, size: str, memory: str, licence: str, hears: str) -> str:
-    return f"{mark} {name:<24} {size:>8} {memory:>8} {licence:<15} {hears}".rstrip()
+    return f"{mark} {name:<24} {size:>8} {memory:>8} {licence:<14} {hears}".rstrip()
 
 
 def here(found: Here) -> Facts:

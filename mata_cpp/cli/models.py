@@ -34,10 +34,14 @@ def cli() -> None:
 
 @cli.command("list")
 @JSON
-def list_(as_json: bool) -> None:
+@click.option("--markdown", is_flag=True, help="The catalogue as a table of Markdown.")
+def list_(as_json: bool, markdown: bool) -> None:
     """The models of the catalogue, and what else was fetched."""
     from . import output
 
+    if markdown:
+        output.write("\n".join(model_facts.readme_table()) + "\n")
+        return
     found = inventory.items()
     if as_json:
         output.write(output.json_text([model_facts.item(item) for item in found], pretty=sys.stdout.isatty()) + "\n")

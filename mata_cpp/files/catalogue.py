@@ -37,7 +37,7 @@ LFM = Licence(
     sure=False,  # seen in the card of LFM2-Audio, not of LFM2.5-Audio
 )
 NVIDIA_NONCOMMERCIAL = Licence(
-    "NVIDIA non-com.",
+    "NVIDIA NC",
     "NVIDIA OneWay Noncommercial License: for non-commercial research only",
     "https://huggingface.co/nvidia/music-flamingo-hf",
 )
