@@ -1,5 +1,7 @@
 """A stand-in of the Hugging Face hub on 127.0.0.1, for the real client: the list of a repository, its files, refusals.
 
+As at the hub, large files come from another host (localhost), to which the hub redirects.
+
 What a file is served like is chosen by the test: cut short after some bytes, slowly, with another content.
 """
 
@@ -58,10 +60,12 @@ class Hub:
 
     def fetched(self, file: str) -> int:
         """How often a file's content was asked for."""
-        return sum(method == "GET" and path.endswith(f"/{file}") for method, path, _ in self.requests)
+        return len(self.ranges(file))
 
     def ranges(self, file: str) -> list[str]:
-        return [asked for method, path, asked in self.requests if method == "GET" and path.endswith(f"/{file}")]
+        """The beginnings that were asked for, "" for the whole."""
+        contents = [r for r in self.requests if r[0] == "GET" and r[1].startswith(("/cdn/", "/web/"))]
+        return [asked for _, path, asked in contents if path.endswith(f"/{file}")]
 
 
 @contextmanager
@@ -92,6 +96,8 @@ def running() -> Iterator[Hub]:
             elif path.startswith("/web/"):
                 content = hub.web.get(path.removeprefix("/web/"))
                 self._content(path.rsplit("/", 1)[-1], content, {})
+            elif path.startswith("/cdn/"):
+                self._deliver(path.removeprefix("/cdn/").split("/"))
             else:
                 self._resolve(path.strip("/").split("/"))
 
@@ -142,7 +148,19 @@ def running() -> Iterator[Hub]:
             if file.endswith(".gguf"):
                 headers["X-Linked-Etag"] = f'"{hashlib.sha256(content).hexdigest()}"'
                 headers["X-Linked-Size"] = str(len(content))
-            self._content(file, hub.swapped.get(file, content), headers)
+                there = f"{hub.url.replace('127.0.0.1', 'localhost')}/cdn/{parts[0]}/{parts[1]}/{file}"
+                self._answer(302, b"", {**headers, "Location": there})
+                return
+            self._content(file, content, headers)
+
+        def _deliver(self, parts: list[str]) -> None:
+            """/cdn/OWNER/NAME/FILE; a token that comes here went too far."""
+            file = "/".join(parts[2:])
+            if self.headers.get("Authorization"):
+                self._answer(400, b"")
+                return
+            content = hub.repositories["/".join(parts[:2])].files[file]
+            self._content(file, hub.swapped.get(file, content), {})
 
         def _content(self, file: str, content: bytes | None, headers: dict[str, str]) -> None:
             if content is None:

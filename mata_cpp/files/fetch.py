@@ -1,6 +1,7 @@
 """One file over HTTP: gone on with after an interruption, checked by its sha256, in its place only when it is whole.
 
-The requests are made by huggingface_hub's own client, which knows of proxies, redirects and retries.
+The requests are made by huggingface_hub's own session, which knows of proxies, redirects and certificates.  Its
+hf_hub_download would begin anew after each interruption of the process.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from ..errors import ModelError
 from . import integrity
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 PART = ".incomplete"
+
+SILENCE_S = 15.0
+"""Seconds without a byte after which a connection is given up."""
+
+RETRIES = 5
+"""So many attempts in a row that bring nothing end it."""
+
+WAIT_S = 1.0
+"""Seconds between attempts."""
 
 
 def part_of(target: Path) -> Path:
@@ -58,39 +69,53 @@ def fetch(
 
 
 def _get(url: str, part: Path, name: str, size: int, headers: Mapping[str, str], report: Report | None) -> bool:
-    """Whether there was a part to go on with."""
-    from huggingface_hub.file_download import http_get
-
-    with open(part, "ab") as file:
-        have = file.tell()
-        if size and have > size:
-            file.truncate(0)
-            have = 0
-        with quiet():
-            http_get(
-                url,
-                file,
-                resume_size=have,
-                headers=dict(headers),
-                expected_size=size or None,
-                displayed_filename=name.rsplit("/", 1)[-1],
-                tqdm_class=_bar(shows_bars(report)),
-            )
-    return have > 0
-
-
-def _bar(shown: bool) -> type[tqdm[Any]]:
+    """Fetch what is missing of part; whether there was some of it."""
+    from huggingface_hub.errors import HfHubHTTPError
     from tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[type-arg,misc,unused-ignore]
-        """The client's bar, on standard error, which leaves nothing behind."""
+    with open(part, "ab") as file, quiet():
+        if size and file.tell() > size:
+            file.truncate(0)
+        resumed, patience = file.tell() > 0, RETRIES
+        look = {"unit": "B", "unit_scale": True, "dynamic_ncols": True, "leave": False, "file": sys.stderr}
+        short = name.rsplit("/", 1)[-1]
+        with tqdm(desc=short[-40:], total=size or None, disable=not shows_bars(report), **look) as bar:
+            while not (size and file.tell() == size):
+                have = file.tell()
+                try:
+                    _go_on(url, file, headers, bar)
+                    if file.tell() == size or not size:
+                        break
+                    raise ModelError(f"the server ends {short} after {file.tell()} of {size} bytes")
+                except (HfHubHTTPError, OSError):
+                    raise
+                except Exception:  # of the network; its errors have another base in each version of the client
+                    patience = RETRIES if file.tell() > have else patience - 1
+                    if patience == 0:
+                        raise
+                    time.sleep(WAIT_S)
+    return resumed
 
-        def __init__(self, *positional: object, **given: Any) -> None:
-            given.pop("name", None)  # the client's own
-            given.update(disable=not shown, leave=False, file=sys.stderr, dynamic_ncols=True)
-            super().__init__(*positional, **given)
 
-    return Bar
+def _go_on(url: str, file: IO[bytes], headers: Mapping[str, str], bar: tqdm[NoReturn]) -> None:
+    """One request for what comes after the end of file."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined,unused-ignore]
+
+    have = file.tell()
+    asked = {**headers, "Accept-Encoding": "identity"}  # what is counted is what is kept
+    if have:
+        asked["Range"] = f"bytes={have}-"
+    with get_session().stream("GET", url, headers=asked, timeout=SILENCE_S) as answer:
+        hf_raise_for_status(answer)
+        if have and answer.status_code != 206:  # the server starts from the beginning
+            have = 0
+            file.truncate(0)
+        bar.n = have
+        bar.refresh()
+        for piece in answer.iter_bytes():
+            file.write(piece)
+            bar.update(len(piece))
 
 
 @contextlib.contextmanager

@@ -225,7 +225,7 @@ def _storage(repository: str) -> Path:
 def _obtain_blob(listed: Listing, file: RemoteFile, blob: Path, known: Stored | None, report: Report | None) -> None:
     """The hub's client would begin anew after each interruption; here a part is kept and gone on with."""
     from huggingface_hub import constants, hf_hub_url
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined,unused-ignore]
 
     lock = _lock_of(blob)
     for folder in (blob.parent, lock.parent):
