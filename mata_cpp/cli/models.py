@@ -75,7 +75,11 @@ def pull(name: str, as_json: bool) -> None:
 
     spec = inventory.wanted(name)
     before = inventory.locate(spec)
-    _fetch(spec)
+    try:
+        _fetch(spec)
+    except KeyboardInterrupt:
+        output.say("interrupted: the same command goes on from here")
+        raise
     here = inventory.locate(spec)
     if here is None:
         raise ModelError(f"{name} is gone again")

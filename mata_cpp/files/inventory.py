@@ -42,7 +42,7 @@ def items() -> list[Item]:
     for entry in ENTRIES:
         here = locate(NamedSpec(entry))
         if here is not None and isinstance(entry.source, HubModel):
-            of_catalogue += [record for record in records if Path(record.model[0].path) == here.model]
+            of_catalogue += [record for record in records if _here(record) == here]
         found.append(Item(entry.name, entry, here, entry.licence.name))
     for record in records:
         if record not in of_catalogue:
@@ -97,7 +97,7 @@ def wanted(text: str) -> NamedSpec | HubSpec | UrlSpec:
 def _record(spec: NamedSpec | HubSpec | UrlSpec) -> Record | None:
     if isinstance(spec, NamedSpec):
         spec = remote.hub_spec(spec.entry, spec.quantization)
-    return remote.stored(spec, projector=False)
+    return remote.stored(spec) or remote.stored(spec, projector=False)
 
 
 def _repository(spec: NamedSpec | HubSpec) -> str:

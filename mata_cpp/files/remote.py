@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checks import short_name
@@ -48,12 +48,11 @@ def hub_spec(entry: Entry, quantization: str | None = None) -> HubSpec:
 def stored(spec: HubSpec | UrlSpec, projector: bool = True) -> Record | None:
     """The record of a model that was fetched and is still there, whole; without a network."""
     if isinstance(spec, UrlSpec):
-        record = store.find(spec.url, file=choose.parts(spec.name)[0])
+        record = store.find(spec.url, file=choose.parts(spec.name)[0], projector=None)
     else:
-        record = store.find(spec.repository, spec.revision, spec.file, spec.quantization, spec.projector)
-    if record is None or not record.is_there or (projector and isinstance(spec, HubSpec) and record.projector is None):
-        return None
-    return record
+        named = (spec.projector or "") if projector else None
+        record = store.find(spec.repository, spec.revision, spec.file, spec.quantization, named)
+    return record if record is not None and record.is_there else None
 
 
 def obtain(
@@ -116,8 +115,9 @@ def _from_hub(spec: HubSpec, name: str, entry: Entry | None, wanted: Wanted, rep
         model=tuple(parts),
         projector=None if projector is None else found[-1],
     )
-    old = store.find(spec.repository, spec.revision, record.model[0].name)
-    record = _as_before(record)
+    old = store.before(record)
+    if old is not None and old.usual:
+        record = replace(record, usual=True)
     store.save(record)
     if old is not None and old.revision != record.revision:
         hub.remove(spec.repository, store.not_shared(old))
@@ -170,15 +170,6 @@ def _known(repository: str) -> dict[tuple[str, str], Stored]:
     return {(file.name, file.sha256): file for record in records for file in record.files}
 
 
-def _as_before(record: Record) -> Record:
-    """With what an earlier record of the model tells: that it is the usual one, and its projector."""
-    for other in store.of_origin(record.origin):
-        if other.asked == record.asked and other.model[0].name == record.model[0].name:
-            projector = record.projector or (other.projector if other.revision == record.revision else None)
-            return Record(**{**vars(record), "usual": record.usual or other.usual, "projector": projector})
-    return record
-
-
 def _announce(
     name: str,
     entry: Entry | None,
@@ -195,7 +186,7 @@ def _announce(
     room.check_disk(name, missing, hub.cache_folder(), "HF_HOME names another folder")
     room.check_memory(name, size, wanted.insist, report)
     there = "" if missing == size else f" ({in_words(size - missing)} of it are there)"
-    origin = "" if name == listed.repository else f" from {listed.repository}"
+    origin = "" if entry is None else f" from {listed.repository}"
     say(report, f"fetching {name}: {in_words(size)}{there}{origin}")
     terms = entry.licence.terms if entry is not None else listed.licence or "its repository names none"
     say(report, f"licence: {terms}")

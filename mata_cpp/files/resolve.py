@@ -53,10 +53,19 @@ def resolve(
     return _fetched(_stem(Path(record.model[0].path)), record, given)
 
 
-def find_damage(files: ModelFiles) -> str | None:
-    """What to say of a fetched model that is no longer what was fetched; reads all of it."""
+QUICKLY_READ = 1_000_000_000
+"""Bytes of a file that may be read to explain an error; those of a hub were looked at when they were resolved."""
+
+
+def find_damage(files: ModelFiles, up_to: int | None = None) -> str | None:
+    """What to say of a fetched model that is no longer what was fetched; reads all of it.
+
+    up_to: leave out files of more bytes.
+    """
     for file in files.fetched:
         with contextlib.suppress(OSError):
+            if up_to is not None and file.path.stat().st_size > up_to:
+                continue
             if integrity.sha256(file.path) != file.sha256:
                 return integrity.damage(file.path, file.remedy)
     return None
@@ -68,7 +77,7 @@ def explain_damage(files: ModelFiles) -> Iterator[None]:
     try:
         yield
     except ModelError:
-        damage = find_damage(files)
+        damage = find_damage(files, QUICKLY_READ)
         if damage is None:
             raise
         raise ModelError(damage) from None

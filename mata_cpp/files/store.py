@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -85,11 +85,16 @@ class Record:
 
 
 def save(record: Record) -> None:
-    """Keep a record, in place of the one that the model had.  Raises OSError, ModelError."""
+    """Keep a record, in place of the one that its files had.  Raises OSError, ModelError."""
     for other in of_origin(record.origin):
-        if record.usual and other.usual and other.asked == record.asked and other.model[0].name != record.model[0].name:
+        if record.usual and other.usual and other.asked == record.asked and _path(other) != _path(record):
             _write(replace(other, usual=False))
     _write(record)
+
+
+def before(record: Record) -> Record | None:
+    """The record that save would replace."""
+    return next((other for other in of_origin(record.origin) if _path(other) == _path(record)), None)
 
 
 def forget(record: Record) -> None:
@@ -102,21 +107,29 @@ def forget(record: Record) -> None:
 
 def of_origin(origin: str) -> list[Record]:
     """The records of a repository or a URL."""
-    return [record for record in _read(_folder(origin)) if record.origin == origin]
+    return [record for record in _in_order(_read(_folder(origin))) if record.origin == origin]
 
 
 def all_records() -> list[Record]:
     """Every record, in the order of their names."""
     folders = sorted(path for path in _root().glob("*") if path.is_dir())
-    return [record for folder in folders for record in _read(folder)]
+    return _in_order(record for folder in folders for record in _read(folder))
+
+
+def _in_order(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: (record.origin, record.asked, *(file.name for file in record.files)))
 
 
 def find(
-    origin: str, asked: str = "main", file: str | None = None, wanted: str | None = None, projector: str | None = None
+    origin: str, asked: str = "main", file: str | None = None, wanted: str | None = None, projector: str | None = ""
 ) -> Record | None:
-    """The record that answers a request: a file by its name, a quantization, or neither for the usual one."""
+    """The record that answers a request: a file by its name, a quantization, or neither for the usual one.
+
+    projector: its name, "" for any that goes with the model, or None where the model alone is wanted.
+    """
     for record in of_origin(origin):
-        if record.asked != asked or (projector and record.projector and record.projector.name != projector):
+        has = "" if record.projector is None else record.projector.name
+        if record.asked != asked or (projector == "" and not has) or (projector and projector != has):
             continue
         if file:
             fits = record.model[0].name == file
@@ -167,8 +180,9 @@ def _folder(origin: str) -> Path:
 
 
 def _path(record: Record) -> Path:
-    revision = "" if record.asked == "main" else f"{record.asked}--"
-    return _folder(record.origin) / f"{revision}{record.model[0].name.replace('/', '--')}.json"
+    """One for each pair of model and projector, whose names may be long."""
+    names = "\n".join([record.asked, record.model[0].name, record.projector.name if record.projector else ""])
+    return _folder(record.origin) / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.json"
 
 
 def _write(record: Record) -> None:

@@ -245,6 +245,16 @@ def test_a_projector_that_was_fetched_is_no_model(hub):
     assert obtained(f"{REPOSITORY}:Q8_0")[0].mmproj.name == "mmproj-Some-F16.gguf"
 
 
+def test_another_projector_is_another_record(hub, entry, monkeypatch):
+    first, second = obtained(REPOSITORY)[0], obtained("some")[0]
+    assert (first.model, first.mmproj.name) == (second.model, "mmproj-Some-F16.gguf")
+    assert second.mmproj.name == "mmproj-Some-Q8_0.gguf"
+    hub.requests.clear()
+    assert (obtained(REPOSITORY), obtained("some"), hub.requests) == ((first, []), (second, []), [])
+    assert inventory.remove(inventory.wanted("some")) == len(PROJECTOR) + 1
+    assert obtained(REPOSITORY) == (first, [])
+
+
 def test_split_models(hub):
     parts = {f"big-Q4_K_M-0000{number}-of-00003.gguf": MODEL[number:] for number in (1, 2, 3)}
     hub.add("some-org/Big", {**parts, "mmproj-F16.gguf": PROJECTOR})
