@@ -37,7 +37,8 @@ class Hub:
 
     web: files under /web/.  cut: {file: bytes} after which the connection breaks, once; cut_later: each time after
     that.  swapped: {file: content} that is served in place of what the list says.  gone: files that are listed and not
-    there.  pause: seconds between pieces.  status: of every answer, 0 for the right one.  requests: (method, path,
+    there.  pause: seconds between pieces.  status, answer: to every
+    question, status 0 for the right one.  requests: (method, path,
     Range) of each.  token: of the one account that may read what is gated.
     """
 
@@ -50,6 +51,7 @@ class Hub:
         self.gone: set[str] = set()
         self.pause = 0.0
         self.status = 0
+        self.answer = b"{}"
         self.token = "hf_right"
         self.requests: list[tuple[str, str, str]] = []
         self.url = ""
@@ -90,7 +92,7 @@ def running() -> Iterator[Hub]:
             path = unquote(urlsplit(self.path).path)
             hub.requests.append((self.command, path, self.headers.get("Range", "")))
             if hub.status:
-                self._answer(hub.status, b"{}")
+                self._answer(hub.status, hub.answer)
             elif path.startswith("/api/models/"):
                 self._list(path.removeprefix("/api/models/").split("/"))
             elif path.startswith("/web/"):

@@ -26,7 +26,7 @@ from .store import Stored
 from .telling import Report, locked, say, try_lock
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
+    from huggingface_hub.hf_api import BlobLfsInfo, ModelInfo
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -93,20 +93,19 @@ def listing(repository: str, asked: str) -> Listing:
     from huggingface_hub import HfApi, constants, get_token
 
     check_reachable(constants.ENDPOINT)
-    with _explained(repository):
+    with _explained(repository):  # also of what is no answer of a hub
         info = HfApi().model_info(repository, revision=asked, files_metadata=True, timeout=ASKING_S)
-    if info.gated and get_token() is None:
-        raise ModelError(_gated(repository))
-    revision = info.sha or ""
-    if not COMMIT.fullmatch(revision):
-        raise ModelError(f"{constants.ENDPOINT} does not tell the revision of {repository}: it is no hub")
-    files = []
-    for sibling in info.siblings or []:
-        if safe_name(sibling.rfilename):
-            digest = sibling.lfs.sha256 if sibling.lfs else ""
-            size = sibling.size if isinstance(sibling.size, int) else 0
-            files.append(RemoteFile(sibling.rfilename, size, digest if SHA256.fullmatch(digest) else ""))
-    return Listing(repository, asked, revision, _licence(info), tuple(files))
+        if info.gated and get_token() is None:
+            raise ModelError(_gated(repository))
+        if not COMMIT.fullmatch(info.sha or ""):
+            raise ModelError(f"{constants.ENDPOINT} does not tell the revision of {repository}: is it a hub?")
+        siblings = [sibling for sibling in info.siblings or [] if safe_name(sibling.rfilename)]
+        files = [RemoteFile(one.rfilename, int(one.size or 0), _sha256(one.lfs)) for one in siblings]
+        return Listing(repository, asked, info.sha or "", _licence(info), tuple(files))
+
+
+def _sha256(lfs: BlobLfsInfo | None) -> str:
+    return lfs.sha256 if lfs is not None and SHA256.fullmatch(lfs.sha256) else ""
 
 
 def cached_listing(repository: str, asked: str) -> Listing | None:

@@ -1,5 +1,7 @@
 """Which files of a repository are taken, and what the text after --model means."""
 
+import random
+
 import pytest
 
 from mata_cpp import ModelError
@@ -139,6 +141,25 @@ def test_names_that_are_none(text, tmp_path, monkeypatch):
     with pytest.raises(ModelError) as error:
         parse(text)
     assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
+def test_no_text_leads_out_of_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(1)
+    words = ["..", ".", "/", "\\", ":", "hf:", "https://", "huggingface.co", "x.org", "a", "b.gguf", "%2e", "%2f", " "]
+    words += ["\0", "\n", "resolve", "main", "tiny", "Q8_0", "~", "-", "é", "?", "#", "@"]
+    for _ in range(20_000):
+        text = "".join(draw.choices(words, k=draw.randint(1, 9)))
+        try:
+            found = parse(text)
+        except ModelError as error:
+            assert "\n" not in str(error)
+            continue
+        if isinstance(found, HubSpec):
+            assert spec.REPOSITORY.fullmatch(found.repository) and ".." not in found.repository + found.revision
+            assert found.file is None or spec.safe_name(found.file)
+        elif isinstance(found, UrlSpec):
+            assert spec.safe_name(found.name) and "/" not in found.name
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,26 @@ def test_hubs_that_fail(hub):
         assert told in refused()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>Log in to the hotel's network</html>",
+        b"[]",
+        b"{}",
+        b'{"id": "a/b", "sha": "../../x", "siblings": []}',
+        b'{"id": "a/b", "sha": 1, "siblings": 2}',
+        b'{"id": "a/b", "sha": "%s", "siblings": [{"rfilename": 3}]}' % (b"a" * 40),
+        b'{"id": "a/b", "sha": "%s", "siblings": [{"rfilename": "a.gguf", "size": "x"}]}' % (b"a" * 40),
+        b'{"id": "a/b", "sha": "%s", "siblings": [{"rfilename": "a.gguf", "lfs": {"size": 1}}]}' % (b"a" * 40),
+        b'{"id": "a/b", "sha": "%s", "siblings": null, "cardData": 7}' % (b"a" * 40),
+    ],
+)
+def test_what_is_no_answer_of_a_hub(hub, tmp_path, answer):
+    hub.status, hub.answer = 200, answer
+    assert refused() and on_disk(tmp_path) == []
+
+
 def test_a_repository_that_is_none(hub):
     assert refused("no/thing") == f"{hub.url} has no repository no/thing, or it is private (then set HF_TOKEN)"
 
