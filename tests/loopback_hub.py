@@ -37,9 +37,9 @@ class Hub:
 
     web: files under /web/.  cut: {file: bytes} after which the connection breaks, once; cut_later: each time after
     that.  swapped: {file: content} that is served in place of what the list says.  gone: files that are listed and not
-    there.  pause: seconds between pieces.  status, answer: to every
-    question, status 0 for the right one.  requests: (method, path,
-    Range) of each.  token: of the one account that may read what is gated.
+    there.  pause: seconds between pieces.  ranges_known: whether it answers with parts of a file.  status, answer: to
+    every question, status 0 for the right one.  requests: (method, path, Range) of each.  token: of the one account
+    that may read what is gated.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class Hub:
         self.swapped: dict[str, bytes] = {}
         self.gone: set[str] = set()
         self.pause = 0.0
+        self.ranges_known = True
         self.status = 0
         self.answer = b"{}"
         self.token = "hf_right"
@@ -170,7 +171,7 @@ def running() -> Iterator[Hub]:
                 return
             headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:20]}"', "Accept-Ranges": "bytes", **headers}
             asked, start = self.headers.get("Range", ""), 0
-            if asked.startswith("bytes=") and self.command == "GET":
+            if asked.startswith("bytes=") and self.command == "GET" and hub.ranges_known:
                 start = int(asked.removeprefix("bytes=").split("-")[0])
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self.send_response(206 if start else 200)

@@ -75,7 +75,7 @@ def _get(url: str, part: Path, name: str, size: int, headers: Mapping[str, str],
 
     with open(part, "ab") as file, quiet():
         if size and file.tell() > size:
-            file.truncate(0)
+            _empty(file)
         resumed, patience = file.tell() > 0, RETRIES
         look = {"unit": "B", "unit_scale": True, "dynamic_ncols": True, "leave": False, "file": sys.stderr}
         short = name.rsplit("/", 1)[-1]
@@ -84,15 +84,20 @@ def _get(url: str, part: Path, name: str, size: int, headers: Mapping[str, str],
                 have = file.tell()
                 try:
                     _go_on(url, file, headers, bar)
-                    if file.tell() == size or not size:
+                    if not size:
                         break
-                    raise ModelError(f"the server ends {short} after {file.tell()} of {size} bytes")
+                    broken: Exception = ModelError(f"the server ended {short} after {file.tell()} of {size} bytes")
                 except (HfHubHTTPError, OSError):
                     raise
-                except Exception:  # of the network; its errors have another base in each version of the client
-                    patience = RETRIES if file.tell() > have else patience - 1
-                    if patience == 0:
-                        raise
+                except Exception as error:  # of the network; it has another base in each version of the client
+                    broken = error
+                if size and file.tell() > size:
+                    _empty(file)
+                    raise ModelError(f"the server sends more than the {size} bytes that {short} should have")
+                patience = RETRIES if file.tell() > have else patience - 1
+                if patience == 0:
+                    raise broken
+                if file.tell() != size:
                     time.sleep(WAIT_S)
     return resumed
 
@@ -110,12 +115,17 @@ def _go_on(url: str, file: IO[bytes], headers: Mapping[str, str], bar: tqdm[NoRe
         hf_raise_for_status(answer)
         if have and answer.status_code != 206:  # the server starts from the beginning
             have = 0
-            file.truncate(0)
+            _empty(file)
         bar.n = have
         bar.refresh()
         for piece in answer.iter_bytes():
             file.write(piece)
             bar.update(len(piece))
+
+
+def _empty(file: IO[bytes]) -> None:
+    file.seek(0)
+    file.truncate()
 
 
 @contextlib.contextmanager

@@ -154,23 +154,31 @@ def partial(listed: Listing, file: RemoteFile) -> int:
 
 def remove(repository: str, files: tuple[Stored, ...]) -> None:
     """Delete files of a repository from the hub's cache, what of them no other revision needs.  Raises OSError."""
-    storage = _storage(repository)
+    name = _storage(repository).name
     for file in files:
         path = Path(file.path)
+        storage = next(
+            (parent for parent in path.parents if parent.name == name), None
+        )  # HF_HOME may have been another
+        if storage is None:
+            continue
         blob = path.resolve()
         path.unlink(missing_ok=True)
         pointers = (other.resolve() for other in storage.glob("snapshots/**/*") if other.is_symlink())
         if blob.parent == storage.resolve() / "blobs" and blob not in pointers:
             blob.unlink(missing_ok=True)
-    for folder in sorted((path for path in storage.rglob("*") if path.is_dir()), reverse=True):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        _tidy(storage)
+    _tidy(_storage(repository))
+
+
+def _tidy(storage: Path) -> None:
+    """Delete empty folders, and the names of revisions of which nothing is left."""
     if not any(path.is_file() or path.is_symlink() for path in storage.glob("snapshots/**/*")):
         for ref in storage.glob("refs/*"):
             ref.unlink(missing_ok=True)
-        for folder in (storage / "refs", storage):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+    for folder in [*sorted((path for path in storage.rglob("*") if path.is_dir()), reverse=True), storage]:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def remove_parts(repository: str) -> int:

@@ -122,6 +122,28 @@ def test_a_part_that_does_not_fit_is_fetched_anew(hub, tmp_path):
     assert lines[2] == "what was there of Some-Q4_K_M.gguf does not fit: fetching it from the start"
 
 
+def test_a_server_that_knows_no_parts(hub):
+    hub.ranges_known = False
+    hub.cut["Some-Q4_K_M.gguf"] = 100_000
+    assert obtained()[0].model.read_bytes() == MODEL
+
+
+def test_a_part_that_is_too_long(hub, tmp_path):
+    blob = tmp_path / "hf/hub" / "models--some-org--Some-GGUF" / "blobs" / hashlib.sha256(MODEL).hexdigest()
+    blob.parent.mkdir(parents=True)
+    blob.with_name(f"{blob.name}.incomplete").write_bytes(MODEL + b"more")
+    assert obtained()[0].model.read_bytes() == MODEL and hub.ranges("Some-Q4_K_M.gguf") == [""]
+
+
+@pytest.mark.parametrize("change", [MODEL + b"more", MODEL[:-10]])
+def test_a_server_that_sends_more_or_less(hub, tmp_path, monkeypatch, change):
+    monkeypatch.setattr("mata_cpp.files.fetch.WAIT_S", 0.0)
+    hub.swapped["Some-Q4_K_M.gguf"] = change
+    told = "sends more than the 220000 bytes" if len(change) > len(MODEL) else "ended Some-Q4_K_M.gguf after 219990 of"
+    assert told in refused()
+    assert not [name for name in on_disk(tmp_path) if not name.endswith(".incomplete")]
+
+
 def test_a_file_with_another_content_is_not_kept(hub, tmp_path):
     hub.swapped["Some-Q4_K_M.gguf"] = MODEL[:-1] + b"x"
     assert "Some-Q4_K_M.gguf has the wrong sha256" in refused()
@@ -339,6 +361,24 @@ def test_removing(hub, tmp_path):
     assert on_disk(tmp_path) == [] and store.all_records() == []
     assert not (tmp_path / "hf/hub/models--some-org--Some-GGUF").exists()
     assert inventory.remove(inventory.wanted(REPOSITORY)) == 0
+
+
+def test_removing_from_a_cache_that_was_another(hub, tmp_path, monkeypatch):
+    obtained()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "new"))
+    assert obtained()[1] == []
+    assert inventory.remove(inventory.wanted(REPOSITORY)) == len(MODEL) + len(PROJECTOR)
+    assert on_disk(tmp_path) == []
+
+
+def test_a_record_that_names_what_is_not_the_hubs(hub, tmp_path):
+    obtained()
+    (record,) = store.all_records()
+    other = tmp_path / "precious.gguf"
+    other.write_bytes(MODEL)
+    store.save(dataclasses.replace(record, model=(store.Stored.of("Some-Q4_K_M.gguf", other, "0" * 64),)))
+    inventory.remove(inventory.wanted(REPOSITORY))
+    assert other.exists()
 
 
 def test_removing_what_was_fetched_in_part(hub, tmp_path):
