@@ -211,11 +211,18 @@ def test_no_network_is_told_in_time(hub, monkeypatch):
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
         assert refused() == "cannot reach 127.0.0.1 (Connection refused): is the network there?"
-    monkeypatch.setattr(socket, "create_connection", lambda *address, **options: time.sleep(30))
+    released = threading.Event()
+
+    def hang(*address, **options):
+        released.wait(30)
+        raise OSError("too late")
+
+    monkeypatch.setattr(socket, "create_connection", hang)
     monkeypatch.setattr("mata_cpp.files.hub.CONNECTING_S", 0.2)
     started = time.monotonic()
     assert refused() == "cannot reach 127.0.0.1 (no answer): is the network there?"
     assert time.monotonic() - started < 3
+    released.set()
 
 
 def test_hubs_that_fail(hub):
