@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import checks, options
 from .errors import CancelledError, MataError
-from .files import download
 from .files.catalogue import DEFAULT_MODEL
 from .files.load import Lora
+from .files.telling import Report
 from .mata import Mata, boost_of
 from .model import DEFAULT_MATA, AudioModel, choice_form, last_answer
 from .options import AskOptions, AudioLike, Choices, ChooseOptions
@@ -63,7 +63,7 @@ class AudioChat:
         rpc: str | Sequence[str] | None = None,
         seed: int = 0,
         verbose: bool = False,
-        report: download.Report | None = None,
+        report: Report | None = None,
         progress: Callable[[float], None] | None = None,
         template_variables: Mapping[str, Any] | None = None,
     ) -> None:

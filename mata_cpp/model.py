@@ -15,9 +15,10 @@ from .audio.windows import windows
 from .conversation import Conversation
 from .decoding.scoring import ChoiceForm
 from .errors import MataError
-from .files import download, resolve
+from .files import resolve
 from .files.catalogue import DEFAULT_MODEL
 from .files.load import EngineOptions, Lora, engine_arguments, open_engine
+from .files.telling import Report
 from .finding import Found
 from .many import Item
 from .mata import Mata, boost_of
@@ -40,15 +41,16 @@ DEFAULT_MATA = Mata()
 class AudioModel:
     """A language model with ears, loaded once.
 
-    model: a catalogue name or the path of a GGUF file; mmproj: its audio projector (None: the one
-    beside it).  lora: path, (path, scale) or a list of them.  mata: the setting of questions that give none; None turns
-    MATA off.  n_ctx: positions that all conversations share, 0 for the model's own length.  n_threads None:
-    the physical cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV
-    cache, "f16", "f32", "q8_0"..., or a pair for keys and values.  n_seq_max: conversations and answers at a time;
-    more wait in order.  rpc: "host:port" of an RPC server that layers go to, several with commas or as a list
-    (docs/rpc.md).  seed: for sampling.  verbose: llama.cpp's log on stderr.  report: gets the lines about downloads
-    instead of stderr.  progress: gets 0..1 while loading.  template_variables: more values for the chat template.
-    cancel: a Cancel that stops loading.
+    model: a name of the catalogue (or NAME:QUANTIZATION), owner/repo[:QUANTIZATION] of the Hugging Face hub, a URL, a
+    folder, or a GGUF file; what is elsewhere is fetched once.  mmproj: its audio projector (None: the model's own, or
+    the one beside a file).  lora: path, (path, scale) or a list of them.  mata: the setting of questions that give
+    none; None turns MATA off.  n_ctx: positions that all conversations share, 0 for the model's own length.  n_threads
+    None: the physical cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV cache,
+    "f16", "f32", "q8_0"..., or a pair for keys and values.  n_seq_max: conversations and answers at a time; more wait
+    in order.  rpc: "host:port" of an RPC server that layers go to, several with commas or as a list (docs/rpc.md).
+    seed: for sampling.  verbose: llama.cpp's log on stderr.  report: gets the lines about downloads instead of stderr.
+    progress: gets 0..1 while loading.  template_variables: more values for the chat template.  cancel: a Cancel that
+    stops loading.
 
     All methods may be called from any thread, and from several at once: answers are generated in one batch.
     Raises ModelError, MataError, ValueError, CancelledError.
@@ -72,7 +74,7 @@ class AudioModel:
         rpc: str | Sequence[str] | None = None,
         seed: int = 0,
         verbose: bool = False,
-        report: download.Report | None = None,
+        report: Report | None = None,
         progress: Callable[[float], None] | None = None,
         template_variables: Mapping[str, Any] | None = None,
         cancel: Cancel | None = None,

@@ -24,7 +24,7 @@ class OutputError(MataError):
     """Standard output is closed or full."""
 
 
-class OneLineCommand(click.Command):
+class _OneLine(click.Command):
     """Exit status 0, 1 for a failure, 2 for a wrong usage, 130 for an interrupt."""
 
     def main(  # type: ignore[override]
@@ -41,7 +41,7 @@ class OneLineCommand(click.Command):
                 status = int(super().main(args, prog_name, **options) or 0)
                 _flush()
             except click.UsageError as error:
-                usage = f" (see {prog_name or self.name} --help)" if error.ctx else ""
+                usage = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
                 status = fail(error.format_message().rstrip(".") + usage, USAGE)
             except click.ClickException as error:
                 status = fail(error.format_message())
@@ -67,6 +67,14 @@ class OneLineCommand(click.Command):
                         traceback.print_exc()
                     status = fail(f"unexpected {type(error).__name__}: {error} (-v shows where)")
         sys.exit(status)
+
+
+class OneLineCommand(_OneLine):
+    """A command whose failures are one line."""
+
+
+class OneLineGroup(_OneLine, click.Group):
+    """A group of commands whose failures are one line."""
 
 
 def prepare_streams() -> None:

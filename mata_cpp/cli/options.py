@@ -50,8 +50,12 @@ def option(*names: str, help: str, default: str | None = None, **attributes: Any
 
 
 _MODEL_AND_MATA: tuple[Decorator, ...] = (
-    option("--model", metavar="NAME|FILE", help="A GGUF file, or a name of the catalogue."),
-    option("--mmproj", metavar="FILE", help="Its audio projector.", default="the one beside the model"),
+    option(
+        "--model",
+        metavar="MODEL",
+        help="A name that mata-models list shows, owner/repo[:QUANT], a URL, a folder, a file.",
+    ),
+    option("--mmproj", metavar="FILE", help="Its audio projector.", default="the model's own"),
     option("--lora", metavar="FILE[:SCALE]", multiple=True, help="A LoRA adapter; may be repeated."),
     option("--system", metavar="TEXT", help="The system message.", default="the chat template's own"),
     option("--alpha", type=float, metavar="NUMBER", help="MATA's strength."),

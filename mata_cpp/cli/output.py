@@ -138,7 +138,7 @@ def as_json(
     return json_text(ordered, pretty=question is None and sys.stdout.isatty())
 
 
-def json_text(record: Mapping[str, Any], *, pretty: bool = False) -> str:
+def json_text(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, pretty: bool = False) -> str:
     """JSON in one line, unless pretty; with escapes where standard output does not take its characters."""
     text = json.dumps(record, ensure_ascii=False, indent=2 if pretty else None)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

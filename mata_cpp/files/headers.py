@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..prompts.rules import rule_of
-from .catalogue import ModelFiles
+from .entry import ModelFiles
 
 
 def check_files(files: ModelFiles, core: Any) -> None:

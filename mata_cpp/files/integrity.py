@@ -44,6 +44,6 @@ def _state(path: Path, expected: str) -> dict[str, int | str]:
     return {"sha256": expected, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
 
 
-def damage(path: Path) -> str:
-    """What to say of a file that is not intact."""
-    return f"{short_name(path)} is damaged or was changed: delete it, and it is fetched again"
+def damage(path: Path, remedy: str = "delete it, and it is fetched again") -> str:
+    """What to say of a file that is not intact.  remedy: what to do then."""
+    return f"{short_name(path)} is damaged or was changed: {remedy}"

