@@ -157,8 +157,8 @@ class AudioChat:
     def messages(self) -> list[Message]:
         """The conversation so far.
 
-        It may be set between turns, to take turns away or to go on with an earlier conversation; what the cache holds of
-        it is used again.  Raises ValueError, and MataError in the middle of a stream of this thread.
+        It may be set between turns, to take turns away or to go on with an earlier conversation; what the cache holds
+        of it is used again.  Raises ValueError, and MataError in the middle of a stream of this thread.
         """
         return list(self._conversation.messages)
 

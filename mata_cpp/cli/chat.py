@@ -11,17 +11,14 @@ try:
     import click
 
     from .. import __version__
-    from . import options
+    from . import config, options
     from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
 except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
     from ..audio import Audio
-    from ..audio.encoder import EncodedClip
-    from ..model import AudioModel
-    from ..options import AskOptions, ChooseOptions
-    from ..records import Answer, Choice
+    from ..options import ChooseOptions
 
 
 MICROPHONE = "<microphone>"
@@ -38,6 +35,7 @@ class Output:
     quiet: bool
     logprobs: int | None
     every: float | None
+    each: bool
 
 
 @click.command("mata-chat", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
@@ -60,6 +58,7 @@ class Output:
         type=click.FloatRange(1),
         help="Ask about each window of so many seconds, cut at pauses.",
     ),
+    options.option("--each", is_flag=True, help="Ask about each FILE by itself: a line for each."),
     options.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
     options.option(
         "--logprobs",
@@ -81,6 +80,7 @@ def cli(
     letters: bool,
     mic: float | None,
     every: float | None,
+    each: bool,
     as_json: bool,
     logprobs: int | None,
     quiet: bool,
@@ -93,44 +93,72 @@ def cli(
 
     The answer goes to standard output, everything else to standard error.
     """
-    files, question = options.split(words, recorded=mic is not None)
+    _check_there_is_work(context, words, mic)
+    files, question = options.split(words, recorded=mic is not None, each=each)
     mata = options.mata_setting(given)
     form: ChooseOptions = {"contrast": not no_contrast, "listed": not unlisted, "letters": letters}
-    wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every)
+    wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every, each)
     _check_usage(context, files if mic is None else [*files, MICROPHONE], question, wanted, given)
     asked = options.answering(given)
-    clips = [options.read_clip(word, options.channel(given)) for word in files]
+    channel = options.channel(given)
+    clips: list[Audio] = []
+    if not each:
+        clips = [options.read_clip(word, channel) for word in files]
     if mic is not None:
         from .recording import record
 
         clips.append(record(mic, quiet=quiet))
 
+    from . import answers
     from .output import facts, model_notes, notes, say
+    from .spinner import showing
 
-    with options.open_model(given, mata) as model:
+    with options.open_model(given, mata, quiet=quiet) as model:
         if compare:
             options.need_mata(model, mata)
+        if question is not None:
+            asked["system"] = form["system"] = options.system(given)
+            asked["logprobs"] = logprobs
+        if each:
+            context.exit(answers.each(model, files, question or "", wanted, asked, channel))
         if every is not None:
-            asked["system"], asked["logprobs"] = options.system(given), logprobs
-            _windows(model, clips[0], question or "", wanted, asked)
+            answers.windows(model, clips[0], question or "", wanted, asked)
             return
-        heard = model.encode(clips)
+        with showing("encoding", quiet=quiet):
+            heard = model.encode(clips)
         say(facts(model, heard, mata), quiet=quiet)
         for line in [*notes(heard), *model_notes(model)]:
             say(line, quiet=quiet)
         if question is None:
+            from .dialogue import Dialogue, Sound
             from .repl import Repl
 
-            Repl(model.chat(options.system(given), mata), heard, quiet=quiet, options=asked).run()
-            return
-        asked["system"] = form["system"] = options.system(given)
-        asked["logprobs"] = logprobs
-        if wanted.choices is not None:
-            _choose(model, heard, question, wanted)
+            sounds = [Sound(clip, path, channel) for clip, path in zip(heard, [*files, None], strict=False)]
+            dialogue = Dialogue(
+                model.chat(options.system(given), mata), sounds, quiet=quiet, options=asked, channel=channel
+            )
+            Repl(dialogue, history=config.of(context).history).run()
+        elif wanted.choices is not None:
+            answers.choose(model, heard, question, wanted)
         elif compare:
-            _compare(model, heard, question, wanted, asked)
+            answers.compare(model, heard, question, wanted, asked)
         else:
-            _answer(model, heard, question, wanted, asked)
+            answers.answer(model, heard, question, wanted, asked)
+
+
+def _check_there_is_work(context: click.Context, words: tuple[str, ...], mic: float | None) -> None:
+    """Without any words a conversation begins, if there is somebody to type, or something to read.
+
+    Raises UsageError, before a model is loaded, where standard input is closed or at its end.
+    """
+    if words or mic is not None:
+        return
+    if options.at_end(sys.stdin):
+        raise click.UsageError(
+            'nothing to do: try mata-chat clip.wav "What sound is this?", or mata-chat on a terminal for a '
+            "conversation",
+            context,
+        )
 
 
 def _check_usage(
@@ -145,6 +173,14 @@ def _check_usage(
                 raise click.UsageError(f"{name} needs a question", context)
     elif not files:
         raise click.UsageError("a question needs at least one audio file", context)
+    if wanted.each:
+        if question is None or not files:
+            raise click.UsageError("--each needs audio files and a question", context)
+        if options.STDIN in files or MICROPHONE in files:
+            raise click.UsageError("--each takes files, not standard input (-) or --mic", context)
+        for name, found in (("--compare", wanted.compare), ("--every", wanted.every is not None)):
+            if found:
+                raise click.UsageError(f"--each and {name} exclude each other", context)
     if wanted.every is not None:
         if question is None or len(files) != 1:
             raise click.UsageError("--every needs one audio file and a question", context)
@@ -173,69 +209,6 @@ def _check_usage(
     if wanted.choices is not None:
         for name in (name for name, found in generating.items() if found is not None):
             raise click.UsageError(f"{name} and --choices exclude each other", context)
-
-
-def _answer(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:
-    from . import output
-
-    if wanted.json:
-        answer = model.ask(clips, question, **asked)
-        output.write(output.as_json(model, answer) + "\n")
-    else:
-        answer = output.stream(model.stream(clips, question, **asked))
-    output.note_length(answer, quiet=wanted.quiet)
-
-
-def _windows(model: AudioModel, clip: Audio, question: str, wanted: Output, asked: AskOptions) -> None:
-    from ..audio.windows import clock
-    from . import output
-
-    output.say(output.windows_facts(model, clip), quiet=wanted.quiet)
-    for line in output.model_notes(model):
-        output.say(line, quiet=wanted.quiet)
-    for window in model.ask_windows(clip, question, wanted.every or 0.0, **asked):
-        if wanted.json:
-            output.write(output.json_text(window.to_dict()) + "\n")
-        else:
-            output.write(f"[{clock(window.start)}-{clock(window.end)}] {window}\n")
-        if window.answer is not None:
-            output.note_length(window.answer, quiet=wanted.quiet)
-
-
-def _compare(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:
-    from . import output
-
-    boosted, plain = model.compare(clips, question, **asked)
-    _print_pair(model, boosted, plain, wanted)
-    for answer in (boosted, plain):
-        output.note_length(answer, quiet=wanted.quiet)
-
-
-def _choose(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output) -> None:
-    from . import output
-
-    assert wanted.choices is not None
-    choice = model.choose(clips, question, wanted.choices, **wanted.form)
-    if wanted.compare:
-        without: ChooseOptions = {**wanted.form, "mata": None}
-        plain = model.choose(clips, question, wanted.choices, **without)
-        _print_pair(model, choice, plain, wanted)
-    elif wanted.json:
-        output.write(output.as_json(model, choice) + "\n")
-    else:
-        output.write(choice.text + "\n")
-        for line in output.shares(choice):
-            output.say(line, quiet=wanted.quiet)
-
-
-def _print_pair(model: AudioModel, boosted: Answer | Choice, plain: Answer | Choice, wanted: Output) -> None:
-    from . import output
-
-    if wanted.json:
-        output.write(output.as_json(model, boosted, plain) + "\n")
-    else:
-        assert boosted.mata is not None
-        output.write(output.compared((boosted, plain), boosted.mata) + "\n")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO, cast
 import click
 
 from ..errors import MataError
+from . import colour, spinner
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 EPILOG = "Exit status: 0, 1 for a failure, 2 for a wrong usage, 130 for an interrupt."
@@ -102,7 +103,9 @@ class _Unfailing:
 
 def fail(message: object, status: int = FAILURE) -> int:
     """Print the one line of a failure; the status to end with."""
-    click.echo(f"error: {' '.join(str(message).split())}", err=True)
+    spinner.erase()
+    start = colour.paint("error:", colour.ERROR, sys.stderr)
+    click.echo(f"{start} {' '.join(str(message).split())}", err=True)
     return status
 
 
@@ -122,4 +125,5 @@ def _drop_output() -> TextIO:
 
 
 def _show_warning(message: Any, category: Any, *rest: Any) -> None:
+    spinner.erase()
     click.echo(f"warning: {' '.join(str(message).split())}", err=True)

@@ -98,7 +98,7 @@ def cli(
             raise click.UsageError("--find needs one audio file and no question", context)
         out = Output(as_json, quiet, compare, _outputs(output, files, as_json, summary, "find"))
         clip = options.read_clip(files[0], options.channel(given))
-        with options.open_model(given, mata) as model:
+        with options.open_model(given, mata, quiet=quiet) as model:
             _find(model, clip, find, threshold or finding.THRESHOLD, out)
         return
     if threshold is not None:
@@ -118,7 +118,7 @@ def cli(
     clips = [] if summary else [options.read_clip(word, channel) for word in files]
     asked = options.answering(given)
     asked["system"] = options.system(given)
-    with options.open_model(given, mata) as model:
+    with options.open_model(given, mata, quiet=quiet) as model:
         if compare:
             options.need_mata(model, mata)
         if summary:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 from click.core import ParameterSource
@@ -19,6 +21,7 @@ from ..errors import AudioError, MataError
 from ..files.catalogue import DEFAULT_MODEL
 from ..files.load import EngineOptions
 from ..mata import MODES, Mata, boost_of, parse_focus, parse_layers
+from . import config, spinner
 
 if TYPE_CHECKING:
     from ..audio import Audio
@@ -50,7 +53,7 @@ def option(*names: str, help: str, default: str | None = None, **attributes: Any
 
 
 _MODEL_AND_MATA: tuple[Decorator, ...] = (
-    option("--model", metavar="NAME|FILE", help="A GGUF file, or a name of the catalogue."),
+    option("-m", "--model", metavar="NAME|FILE", help="A GGUF file, or a name of the catalogue."),
     option("--mmproj", metavar="FILE", help="Its audio projector.", default="the one beside the model"),
     option("--lora", metavar="FILE[:SCALE]", multiple=True, help="A LoRA adapter; may be repeated."),
     option("--system", metavar="TEXT", help="The system message.", default="the chat template's own"),
@@ -87,11 +90,19 @@ _SAMPLING_AND_RESOURCES: tuple[Decorator, ...] = (
     option("--seed", metavar="NUMBER", type=int, help="Of sampling."),
     option("--json-schema", metavar="TEXT|FILE", help="Answer with JSON that fits this JSON schema."),
     option("--grammar", "grammar_file", metavar="FILE", help="Answer with what this grammar (GBNF) allows."),
-    option("--threads", "n_threads", metavar="NUMBER", type=int, help="Threads.", default="the physical cores"),
-    option("--gpu-layers", "n_gpu_layers", metavar="NUMBER", type=int, help="On the GPU.", default="{}, all"),
-    option("--ctx", "n_ctx", metavar="TOKENS", type=int, help="Context; 0: the model's own."),
+    option("-t", "--threads", "n_threads", metavar="NUMBER", type=int, help="Threads.", default="the physical cores"),
+    option("-ngl", "--gpu-layers", "n_gpu_layers", metavar="NUMBER", type=int, help="On the GPU.", default="{}, all"),
+    option("-c", "--ctx", "n_ctx", metavar="TOKENS", type=int, help="Context; 0: the model's own."),
     option("--flash-attn", type=click.Choice(["auto", "on", "off"]), help="Flash attention."),
     option("--cache-type", metavar="TYPE", help="Of the KV cache: f32, q8_0, ..."),
+    option(
+        "--no-config",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=config.option_callback,
+        help="Ignore the configuration file.",
+    ),
     option("-v", "--verbose", is_flag=True, help="llama.cpp's log on standard error."),
     option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
 )
@@ -111,22 +122,25 @@ def shared_options(*own: Decorator) -> Decorator:
     return decorate
 
 
-def open_model(given: Mapping[str, Any], mata: Mata | None) -> AudioModel:
+def open_model(given: Mapping[str, Any], mata: Mata | None, *, quiet: bool) -> AudioModel:
     """The model that the shared options ask for.  Raises MataError, ValueError."""
     from ..model import AudioModel
 
-    return AudioModel(
-        given["model"],
-        mmproj=given["mmproj"],
-        lora=[_lora(text) for text in given["lora"]] or None,
-        mata=mata,
-        n_ctx=given["n_ctx"],
-        n_threads=given["n_threads"],
-        n_gpu_layers=given["n_gpu_layers"],
-        flash_attn=given["flash_attn"],
-        cache_type=given["cache_type"],
-        verbose=given["verbose"],
-    )
+    name = os.path.basename(given["model"]) or given["model"]
+    with spinner.loading(name, quiet=quiet or given["verbose"]) as progress:
+        return AudioModel(
+            given["model"],
+            mmproj=given["mmproj"],
+            lora=[_lora(text) for text in given["lora"]] or None,
+            mata=mata,
+            n_ctx=given["n_ctx"],
+            n_threads=given["n_threads"],
+            n_gpu_layers=given["n_gpu_layers"],
+            flash_attn=given["flash_attn"],
+            cache_type=given["cache_type"],
+            verbose=given["verbose"],
+            progress=progress,
+        )
 
 
 def system(given: Mapping[str, Any]) -> str | None:
@@ -152,7 +166,7 @@ def mata_setting(given: Mapping[str, Any]) -> Mata | None:
     names = [field.name for field in fields(Mata)]
     if given["no_mata"]:
         for name in names:
-            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"--no-mata and --{name} exclude each other", context)
         return None
     try:
@@ -209,11 +223,12 @@ def _lora(text: str) -> tuple[str, float]:
 # Words -------------------------------------------------------------------------------------------
 
 
-def split(words: Sequence[str], *, recorded: bool = False) -> tuple[list[str], str | None]:
+def split(words: Sequence[str], *, recorded: bool = False, each: bool = False) -> tuple[list[str], str | None]:
     """(audio files, question or None): what exists, or is "-", is audio; one other word is the question.
 
     recorded: there is a recording besides; then a single word is a question even where something has this name, unless
-    it looks like a sound file.  Raises AudioError for a file that does not exist, UsageError for an empty question.
+    it looks like a sound file.  each: a file that does not exist is found out when its turn comes.  Raises AudioError
+    for a file that does not exist, UsageError for an empty question.
     """
     from ..audio import looks_like_audio_path
 
@@ -223,6 +238,10 @@ def split(words: Sequence[str], *, recorded: bool = False) -> tuple[list[str], s
     others = [word for word in words if word not in files]
     if files.count(STDIN) > 1:
         raise click.UsageError("standard input (-) can be given only once", click.get_current_context())
+    if each:
+        last = next((word for word in reversed(others) if not looks_like_audio_path(word) or _is_sentence(word)), None)
+        others = [] if last is None else [last]
+        files = [word for word in words if word is not last]
     for word in others:
         if word is not others[-1] or (looks_like_audio_path(word) and not ((files or recorded) and _is_sentence(word))):
             raise AudioError(f"no such file: {short_name(word) if word.strip() else repr(word)}")
@@ -247,6 +266,18 @@ def as_utf8(text: str) -> str:
         with contextlib.suppress(UnicodeError):
             return os.fsencode(text).decode("utf-8")
     return text
+
+
+def at_end(stream: TextIO | None) -> bool:
+    """Whether nothing can come from a stream; False where that cannot be told without waiting."""
+    if stream is None:
+        return True
+    try:
+        if stream.isatty() or not select.select([stream], [], [], 0)[0]:
+            return False
+        return not cast(io.BufferedReader, stream.buffer).peek(1)
+    except (OSError, ValueError, AttributeError):  # no file below, or select() does not take it
+        return False
 
 
 def _program() -> str:

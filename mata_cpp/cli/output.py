@@ -15,6 +15,7 @@ import click
 
 from ..mata import Mata
 from ..records import Answer, Choice, Piece
+from . import spinner
 from .command import OutputError
 
 if TYPE_CHECKING:
@@ -70,17 +71,20 @@ def model_notes(model: AudioModel) -> list[str]:
 def say(line: str, *, quiet: bool = False) -> None:
     """A line on standard error."""
     if not quiet:
+        spinner.erase()
         click.echo(line, err=True)
 
 
-def note_length(answer: Answer, *, quiet: bool = False) -> None:
-    """Tell of an answer that came to no end."""
+def note_length(answer: Answer, *, name: str | None = None, quiet: bool = False) -> None:
+    """Tell of an answer that came to no end; name: of the file that it is about, where there are several."""
     if answer.finish_reason == "length":
-        say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=quiet)
+        about = "" if name is None else f"{name}: "
+        say(f"note: {about}cut off after {answer.usage.completion_tokens} tokens", quiet=quiet)
 
 
 def write(text: str) -> None:
     """Text on standard output, at once.  Raises OutputError."""
+    spinner.erase()
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -90,18 +94,22 @@ def write(text: str) -> None:
         raise OutputError(f"cannot write the answer: {error.strerror or error}") from None
 
 
-def stream(pieces: Iterator[Piece]) -> Answer:
+def stream(pieces: Iterator[Piece], *, quiet: bool = False) -> Answer:
     """Write an answer as it comes; when it is interrupted, the line is ended, and what generates it too."""
     answer, wrote, line_open = None, False, False
+    thinking = spinner.Spinner("thinking", quiet=quiet)
     try:
+        thinking.start()
         for piece in pieces:
             answer = piece.answer or answer
             text = str(piece) if wrote else piece.lstrip()
             if text:
+                thinking.stop()
                 wrote = line_open = True  # before writing: an interrupt may come in between
                 write(text)
                 line_open = not text.endswith("\n")
     finally:
+        thinking.stop()
         if isinstance(pieces, Generator):
             pieces.close()
         if line_open or (answer is not None and not wrote):
@@ -116,14 +124,17 @@ def as_json(
     without: Answer | Choice | None = None,
     *,
     question: str | None = None,
+    file: str | None = None,
 ) -> str:
     """One JSON object; the answer without MATA, if there is one, is under "without".
 
     question: is put in front, and all is one line also on a terminal, as the attention that comes with it is thousands
-    of numbers.
+    of numbers.  file: likewise, where there is a line for each file.
     """
     record = answer.to_dict()
     ordered: dict[str, Any] = {} if question is None else {"question": question}
+    if file is not None:
+        ordered["file"] = file
     ordered.update(answer=record.pop("answer"), model=model_facts(model))
     if question is None:
         record["finish_reason"] = record.pop("finish_reason")  # to the end
@@ -132,7 +143,7 @@ def as_json(
         other = without.to_dict()
         del other["audio"]
         ordered["without"] = other
-    return json_text(ordered, pretty=question is None and sys.stdout.isatty())
+    return json_text(ordered, pretty=question is None and file is None and sys.stdout.isatty())
 
 
 def json_text(record: Mapping[str, Any], *, pretty: bool = False) -> str:
