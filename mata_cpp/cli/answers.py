@@ -41,13 +41,15 @@ def windows(model: AudioModel, clip: Audio, question: str, wanted: Output, asked
     output.say(output.windows_facts(model, clip), quiet=wanted.quiet)
     for line in output.model_notes(model):
         output.say(line, quiet=wanted.quiet)
-    for window in model.ask_windows(clip, question, wanted.every or 0.0, **asked):
-        if wanted.json:
-            output.write(output.json_text(window.to_dict()) + "\n")
-        else:
-            output.write(f"[{clock(window.start)}-{clock(window.end)}] {window}\n")
-        if window.answer is not None:
-            output.note_length(window.answer, quiet=wanted.quiet)
+    with showing("listening", quiet=wanted.quiet) as shown:
+        for window in model.ask_windows(clip, question, wanted.every or 0.0, **asked):
+            shown.text = f"listening from {clock(window.end)} on"
+            if wanted.json:
+                output.write(output.json_text(window.to_dict()) + "\n")
+            else:
+                output.write(f"[{clock(window.start)}-{clock(window.end)}] {window}\n")
+            if window.answer is not None:
+                output.note_length(window.answer, quiet=wanted.quiet)
 
 
 def compare(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:
@@ -89,20 +91,26 @@ def each(
     model: AudioModel, files: Sequence[str], question: str, wanted: Output, asked: AskOptions, channel: int | str | None
 ) -> int:
     """A line for each file, in order: its answer, or on standard error what is wrong with it; the exit status."""
-    output.say(f"{model.name}: {len(files)} files, one by one; {model.describe_mata()}", quiet=wanted.quiet)
+    output.say(
+        f"{model.name}: {len(files)} {'file' if len(files) == 1 else 'files'}, one by one; {model.describe_mata()}",
+        quiet=wanted.quiet,
+    )
     for line in output.model_notes(model):
         output.say(line, quiet=wanted.quiet)
     status = 0
-    for file, outcome in zip(files, _outcomes(model, files, question, wanted, asked, channel), strict=True):
-        if isinstance(outcome, Exception):
-            status = fail(_about(file, outcome))
-            continue
-        if wanted.json:
-            output.write(output.as_json(model, outcome, file=file) + "\n")
-        else:
-            output.write(f"{file}: {' '.join(outcome.text.split())}\n")
-        if not isinstance(outcome, Choice):
-            output.note_length(outcome, name=file, quiet=wanted.quiet)
+    outcomes = _outcomes(model, files, question, wanted, asked, channel)
+    with showing("listening", quiet=wanted.quiet) as shown:
+        for number, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
+            shown.text = f"listening ({number} of {len(files)} done)"
+            if isinstance(outcome, Exception):
+                status = fail(_about(file, outcome))
+                continue
+            if wanted.json:
+                output.write(output.as_json(model, outcome, file=file) + "\n")
+            else:
+                output.write(f"{file}: {' '.join(outcome.text.split())}\n")
+            if not isinstance(outcome, Choice):
+                output.note_length(outcome, name=file, quiet=wanted.quiet)
     return status
 
 

@@ -110,8 +110,7 @@ def cli(
         clips.append(record(mic, quiet=quiet))
 
     from . import answers
-    from .output import facts, model_notes, notes, say
-    from .spinner import showing
+    from .output import encoded, facts, model_notes, notes, say
 
     with options.open_model(given, mata, quiet=quiet) as model:
         if compare:
@@ -124,8 +123,7 @@ def cli(
         if every is not None:
             answers.windows(model, clips[0], question or "", wanted, asked)
             return
-        with showing("encoding", quiet=quiet):
-            heard = model.encode(clips)
+        heard = encoded(model, clips, quiet=quiet)
         say(facts(model, heard, mata), quiet=quiet)
         for line in [*notes(heard), *model_notes(model)]:
             say(line, quiet=quiet)
@@ -155,8 +153,8 @@ def _check_there_is_work(context: click.Context, words: tuple[str, ...], mic: fl
         return
     if options.at_end(sys.stdin):
         raise click.UsageError(
-            'nothing to do: try mata-chat clip.wav "What sound is this?", or mata-chat on a terminal for a '
-            "conversation",
+            'nothing to do: try mata-chat clip.wav "What sound is this?", or for a conversation mata-chat clip.wav '
+            "on a terminal",
             context,
         )
 

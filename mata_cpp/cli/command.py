@@ -15,6 +15,7 @@ import click
 
 from ..errors import MataError
 from . import colour, spinner
+from .wrapping import fitted
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 EPILOG = "Exit status: 0, 1 for a failure, 2 for a wrong usage, 130 for an interrupt."
@@ -103,9 +104,9 @@ class _Unfailing:
 
 def fail(message: object, status: int = FAILURE) -> int:
     """Print the one line of a failure; the status to end with."""
-    spinner.erase()
-    start = colour.paint("error:", colour.ERROR, sys.stderr)
-    click.echo(f"{start} {' '.join(str(message).split())}", err=True)
+    line = fitted(f"error: {' '.join(str(message).split())}", sys.stderr)
+    with spinner.cleared():
+        click.echo(line.replace("error:", colour.paint("error:", colour.ERROR, sys.stderr), 1), err=True)
     return status
 
 
@@ -125,5 +126,5 @@ def _drop_output() -> TextIO:
 
 
 def _show_warning(message: Any, category: Any, *rest: Any) -> None:
-    spinner.erase()
-    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    with spinner.cleared():
+        click.echo(fitted(f"warning: {' '.join(str(message).split())}", sys.stderr), err=True)

@@ -218,8 +218,7 @@ class Dialogue:
 
     def _keep(self, found: Sequence[tuple[Audio, str | None]]) -> None:
         model = self.chat.model
-        with showing("encoding", quiet=self.quiet):
-            clips = model.encode([audio for audio, _ in found])
+        clips = output.encoded(model, [audio for audio, _ in found], quiet=self.quiet)
         new = [Sound(clip, path, self._channel) for clip, (_, path) in zip(clips, found, strict=True)]
         self.waiting += new
         self._sounds.update((sound.clip.content_id, sound) for sound in new)

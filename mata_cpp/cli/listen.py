@@ -132,10 +132,12 @@ def cli(
 def _find(model: AudioModel, clip: Audio, what: str, threshold: float, out: Output) -> None:
     from ..pictures import curve, style
     from . import output
+    from .spinner import showing
 
     for line in (output.windows_facts(model, clip), *output.model_notes(model)):
         output.say(line, quiet=out.quiet)
-    found = model.find(clip, what, threshold=threshold)
+    with showing(f"listening for {what}", quiet=out.quiet):
+        found = model.find(clip, what, threshold=threshold)
     if out.json:
         output.write(output.json_text(found.to_dict()) + "\n")
     elif found.stretches:
@@ -160,11 +162,13 @@ def _listen(
     asked: AskOptions,
 ) -> None:
     from . import output
+    from .spinner import showing
 
-    heard = model.encode(clips)
+    heard = output.encoded(model, clips, quiet=out.quiet)
     for line in (output.facts(model, heard, mata), *output.notes(heard), *output.model_notes(model)):
         output.say(line, quiet=out.quiet)
-    answer, without = _ask(model, heard, question, mata, reading, asked)
+    with showing("thinking", quiet=out.quiet):
+        answer, without = _ask(model, heard, question, mata, reading, asked)
     other = without if out.compare else None
     if out.json:
         output.write(output.as_json(model, answer, without, question=question) + "\n")

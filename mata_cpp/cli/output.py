@@ -17,6 +17,7 @@ from ..mata import Mata
 from ..records import Answer, Choice, Piece
 from . import spinner
 from .command import OutputError
+from .wrapping import Flow, columns_of, fitted
 
 if TYPE_CHECKING:
     from ..audio import Audio
@@ -71,8 +72,8 @@ def model_notes(model: AudioModel) -> list[str]:
 def say(line: str, *, quiet: bool = False) -> None:
     """A line on standard error."""
     if not quiet:
-        spinner.erase()
-        click.echo(line, err=True)
+        with spinner.cleared():
+            click.echo(fitted(line, sys.stderr), err=True)
 
 
 def note_length(answer: Answer, *, name: str | None = None, quiet: bool = False) -> None:
@@ -84,10 +85,10 @@ def note_length(answer: Answer, *, name: str | None = None, quiet: bool = False)
 
 def write(text: str) -> None:
     """Text on standard output, at once.  Raises OutputError."""
-    spinner.erase()
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        with spinner.cleared():
+            sys.stdout.write(text)
+            sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -97,25 +98,47 @@ def write(text: str) -> None:
 def stream(pieces: Iterator[Piece], *, quiet: bool = False) -> Answer:
     """Write an answer as it comes; when it is interrupted, the line is ended, and what generates it too."""
     answer, wrote, line_open = None, False, False
+    columns = columns_of(sys.stdout)
+    flow = None if columns is None else Flow(columns)
     thinking = spinner.Spinner("thinking", quiet=quiet)
+
+    def put(text: str) -> None:
+        nonlocal wrote, line_open
+        if text:
+            thinking.stop()
+            wrote = line_open = True  # before writing: an interrupt may come in between
+            write(text)
+            line_open = not text.endswith("\n")
+
     try:
         thinking.start()
+        begun = False
         for piece in pieces:
             answer = piece.answer or answer
-            text = str(piece) if wrote else piece.lstrip()
-            if text:
-                thinking.stop()
-                wrote = line_open = True  # before writing: an interrupt may come in between
-                write(text)
-                line_open = not text.endswith("\n")
+            text = str(piece) if begun else piece.lstrip()
+            begun = begun or bool(text)
+            put(flow.feed(text) if flow else text)
     finally:
         thinking.stop()
         if isinstance(pieces, Generator):
             pieces.close()
+        if flow:
+            put(flow.rest())
         if line_open or (answer is not None and not wrote):
             write("\n")
     assert answer is not None
     return answer
+
+
+def encoded(model: AudioModel, clips: Sequence[Audio], *, quiet: bool = False) -> list[EncodedClip]:
+    """Clips as the model hears them, with a line that tells which one it is at.  Raises what model.encode raises."""
+    found: list[EncodedClip] = []
+    with spinner.showing("encoding", quiet=quiet) as line:
+        for number, clip in enumerate(clips, 1):
+            count = f" ({number} of {len(clips)})" if len(clips) > 1 else ""
+            line.text = f"encoding {clip.name}{count}"
+            found += model.encode(clip)
+    return found
 
 
 def as_json(

@@ -81,8 +81,8 @@ class Prompt:
                 self._interrupted_at = now
                 if warned and alone and editor.was_empty:
                     return
-                click.echo("(Ctrl-C again, Ctrl-D or /exit leaves)", err=True)
-                warned = True
+                warned = editor.was_empty
+                click.echo(f"({'Ctrl-C again, ' if warned else ''}Ctrl-D or /exit leaves)", err=True)
                 continue
             except EOFError:
                 return

@@ -41,9 +41,10 @@ def help_text() -> str:
 
 
 NOTES = (
-    "A line that is only the path of a sound file means /audio; drop files here to type",
-    "their paths. Tab completes commands and paths. Alt-Enter begins a new line within",
-    'a question; so does Enter after """, until the closing """. Ctrl-C stops an answer.',
+    "A line that is only the path of a sound file means /audio; drop files here to",
+    "type their paths. Tab completes commands and paths. Alt-Enter begins another",
+    'line of a question, and so does Enter after """ until the closing """.',
+    "Ctrl-C stops an answer.",
 )
 
 
@@ -168,7 +169,7 @@ def _facts(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
     sounds = dialogue.sounds()
     n_heard = len(sounds) - len(dialogue.waiting)
     for number, sound in enumerate(sounds, 1):
-        waits = "" if number <= n_heard else ", waits for the next question"
+        waits = "" if number <= n_heard else ", waiting"
         facts = f"{sound.clip.seconds:.1f} s, {sound.clip.tokens} tokens{waits}"
         yield "clips" if number == 1 else "", f"{number}  {short_name(sound.clip.name)}  {facts}"
     if not sounds:
@@ -207,7 +208,7 @@ def _help(dialogue: Dialogue, rest: str) -> None:
 
 COMMANDS = {
     "/audio": Command("PATH...", "hear clips with the next question", _audio),
-    "/record": Command("[SECONDS]", "hear the microphone with the next question; Enter ends it", _record),
+    "/record": Command("[SECONDS]", "hear the microphone with it; Enter ends the recording", _record),
     "/drop": Command("[N]", "take clip N away, or the last one, or the last question", _drop),
     "/retry": Command("", "ask the last question again", _retry),
     "/compare": Command("QUESTION", "the answers with and without MATA, side by side", _compare),
@@ -215,7 +216,7 @@ COMMANDS = {
     "/mata": Command("on|off|ALPHA", "turn MATA on or off, or set its strength", _mata),
     "/focus": Command("START:END|off", "MATA on these seconds of the clips only", _focus),
     "/set": Command("NAME VALUE", "change a setting, as temperature; /set lists them", _set),
-    "/show": Command("", "the model, the settings, the clips, the room in the context", _show),
+    "/show": Command("", "the model, settings, clips, and what the context holds", _show),
     "/save": Command("FILE", "write the conversation to a file (JSON)", _save),
     "/load": Command("FILE", "go on with a conversation of a file", _load),
     "/clear": Command("", "forget the conversation and its clips", _clear),

@@ -1,6 +1,7 @@
 """What the command is doing, on the last line of a terminal, as long as there is nothing else to show.
 
-It is written to standard error, and only where that is a terminal.  Whatever else is printed calls erase() first.
+It is written to standard error, and only where that is a terminal.  Whatever else is printed goes into a block
+``with cleared():``.
 """
 
 from __future__ import annotations
@@ -20,17 +21,22 @@ DELAY_S = 0.2
 
 ERASE = "\r\x1b[K"
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _visible = False
 
 
-def erase() -> None:
-    """Take the line away, if one is shown; a spinner that still turns comes back below what is printed now."""
+@contextlib.contextmanager
+def cleared() -> Iterator[None]:
+    """Take the line away, if one is shown; a spinner that still turns comes back after the block, on the next line.
+
+    The block must print whole lines, or the spinner be stopped.
+    """
     global _visible
     with _lock:
         if _visible:
             _write(ERASE)
             _visible = False
+        yield
 
 
 class Spinner:
@@ -54,7 +60,8 @@ class Spinner:
 
     def stop(self) -> None:
         self._stop.set()
-        erase()
+        with cleared():
+            pass
 
     def _turn(self) -> None:
         global _visible
