@@ -163,14 +163,6 @@ def _check_usage(
     context: click.Context, files: list[str], question: str | None, wanted: Output, given: dict[str, Any]
 ) -> None:
     """What the options demand of each other.  Raises UsageError."""
-    if question is None:
-        if options.STDIN in files:
-            raise click.UsageError("audio from standard input (-) needs a question", context)
-        for name, found in (("--json", wanted.json), ("--choices", wanted.choices), ("--compare", wanted.compare)):
-            if found:
-                raise click.UsageError(f"{name} needs a question", context)
-    elif not files:
-        raise click.UsageError("a question needs at least one audio file", context)
     if wanted.each:
         if question is None or not files:
             raise click.UsageError("--each needs audio files and a question", context)
@@ -179,6 +171,14 @@ def _check_usage(
         for name, found in (("--compare", wanted.compare), ("--every", wanted.every is not None)):
             if found:
                 raise click.UsageError(f"--each and {name} exclude each other", context)
+    if question is None:
+        if options.STDIN in files:
+            raise click.UsageError("audio from standard input (-) needs a question", context)
+        for name, found in (("--json", wanted.json), ("--choices", wanted.choices), ("--compare", wanted.compare)):
+            if found:
+                raise click.UsageError(f"{name} needs a question", context)
+    elif not files:
+        raise click.UsageError("a question needs at least one audio file", context)
     if wanted.every is not None:
         if question is None or len(files) != 1:
             raise click.UsageError("--every needs one audio file and a question", context)

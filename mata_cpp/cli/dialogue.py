@@ -242,7 +242,7 @@ class Dialogue:
     def _save_recordings(self, file: Path) -> str:
         """Write the clips that have no file beside the saved conversation; what to say of it.  Raises MataError."""
         names = []
-        for sound in [sound for sound in self.sounds() if sound.path is None]:
+        for sound in {sound.clip.content_id: sound for sound in self.sounds() if sound.path is None}.values():
             number = 1
             while (place := file.with_name(f"{file.stem}.clip{number}.wav")).exists():
                 number += 1
@@ -253,8 +253,9 @@ class Dialogue:
 
     def _known_as(self, sound: Sound, path: str) -> None:
         named = replace(sound, path=path, channel=None)
-        self._sounds[sound.clip.content_id] = named
-        self.waiting = [named if one is sound else one for one in self.waiting]
+        content = sound.clip.content_id
+        self._sounds[content] = named
+        self.waiting = [named if one.clip.content_id == content else one for one in self.waiting]
 
     def _size(self) -> str:
         turns = sum(message.role == "assistant" for message in self.chat.messages)

@@ -57,13 +57,13 @@ def unescaped(word: str) -> str:
 
 
 def _exists(path: str) -> bool:
-    try:
-        return os.path.exists(path)
-    except ValueError:  # a null character
-        return False
+    return "\0" not in path and os.path.exists(path)
 
 
 def _readings(text: str) -> Iterator[str]:
+    if "\0" in text:
+        yield text
+        return
     yield os.path.expanduser(text)
     if text.lower().startswith("file:"):
         try:

@@ -209,7 +209,7 @@ def _help(dialogue: Dialogue, rest: str) -> None:
 COMMANDS = {
     "/audio": Command("PATH...", "hear clips with the next question", _audio),
     "/record": Command("[SECONDS]", "hear the microphone with it; Enter ends the recording", _record),
-    "/drop": Command("[N]", "take clip N away, or the last one, or the last question", _drop),
+    "/drop": Command("[N]", "take away clip N, or the last one, or the question", _drop),
     "/retry": Command("", "ask the last question again", _retry),
     "/compare": Command("QUESTION", "the answers with and without MATA, side by side", _compare),
     "/choices": Command("A|B|C QUESTION", 'one of these; with spaces: /choices "a cat|a dog" ...', _choices),

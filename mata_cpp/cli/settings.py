@@ -118,6 +118,7 @@ class Settings:
             if name not in known | {"system", "mata", "max_tokens"}:
                 raise ValueError(f"unknown setting {short_repr(name)}")
         sampling = Sampling(**{name: cast(Any, record[name]) for name in known & set(record)})
+        sampling.sampler(self._chat.engine)  # knows the ranges
         max_tokens = check_max_tokens(cast(Any, record.get("max_tokens", MAX_TOKENS)))
         system = record.get("system")
         if system is not None and not isinstance(system, str):
@@ -152,7 +153,20 @@ def _converted(name: str, text: str) -> Any:
     try:
         return parameter.type.convert(text, parameter, context)
     except click.BadParameter as error:
-        raise ValueError(f"/set {name}: {error.message.rstrip('.')}") from None
+        if isinstance(parameter.type, click.types.FloatParamType | click.types.IntParamType) and not _is_number(
+            text, parameter.type
+        ):
+            whole = "whole " if isinstance(parameter.type, click.types.IntParamType) else ""
+            raise ValueError(f"{name} must be a {whole}number, not {short_repr(text)}") from None
+        raise ValueError(f"{name}: {error.message.rstrip('.')}") from None
+
+
+def _is_number(text: str, kind: click.ParamType) -> bool:
+    try:
+        int(text) if isinstance(kind, click.types.IntParamType) else float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _mata_of(record: Any) -> Mata | None:
