@@ -174,7 +174,11 @@ def _check_usage(
     if question is None:
         if options.STDIN in files:
             raise click.UsageError("audio from standard input (-) needs a question", context)
-        for name, found in (("--json", wanted.json), ("--choices", wanted.choices), ("--compare", wanted.compare)):
+        for name, found in (
+            ("--json", wanted.json),
+            ("--choices", bool(wanted.choices)),
+            ("--compare", wanted.compare),
+        ):
             if found:
                 raise click.UsageError(f"{name} needs a question", context)
     elif not files:

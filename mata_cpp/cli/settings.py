@@ -161,7 +161,7 @@ def _converted(name: str, text: str) -> Any:
         raise ValueError(f"{name}: {error.message.rstrip('.')}") from None
 
 
-def _is_number(text: str, kind: click.ParamType) -> bool:
+def _is_number(text: str, kind: object) -> bool:
     try:
         int(text) if isinstance(kind, click.types.IntParamType) else float(text)
     except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-import unicodedata
 from typing import Any
 
 from . import colour
@@ -84,6 +83,10 @@ class Flow:
 
 def _width(character: str) -> int:
     """Columns of a character."""
+    if character.isascii():
+        return 1
+    import unicodedata  # not for --help
+
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
