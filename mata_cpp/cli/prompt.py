@@ -11,6 +11,7 @@ import click
 from ..errors import MataError
 from . import colour, history
 from .interrupts import Interrupts
+from .quotes import CONTINUATION, PROMPT, is_open, unquoted
 
 BURST_S = 0.5
 """Interrupts that follow each other sooner are one: who hammers on Ctrl-C to stop an answer does not leave by it."""
@@ -52,19 +53,26 @@ class Prompt:
 
     def _typed(self) -> Iterator[str]:
         """On a terminal that can do no more than print."""
+        entry = ""
         while True:
+            prompt = CONTINUATION if entry else PROMPT
             try:
                 with self._interrupts.allowed():
                     if not sys.stdout.isatty():  # only answers go to a pipe
-                        click.echo("> ", err=True, nl=False)
-                    line = input("> " if sys.stdout.isatty() else "")
+                        click.echo(prompt, err=True, nl=False)
+                    entry += input(prompt if sys.stdout.isatty() else "")
             except KeyboardInterrupt:
+                entry = ""
                 click.echo("\n(Ctrl-D or /exit leaves)", err=True)
                 continue
             except EOFError:
                 click.echo(err=True)
                 return
-            yield line
+            if is_open(entry):
+                entry += "\n"
+                continue
+            yield unquoted(entry)
+            entry = ""
 
     def _edited(self) -> Iterator[str]:
         from .editing import Editor

@@ -12,8 +12,9 @@ from prompt_toolkit.output import DummyOutput
 
 from mata_cpp.cli import colour, history, spinner
 from mata_cpp.cli.completion import candidates
-from mata_cpp.cli.editing import Editor, is_open, unquoted
+from mata_cpp.cli.editing import Editor
 from mata_cpp.cli.paths import escaped, split_words, typed_path, typed_paths
+from mata_cpp.cli.quotes import is_open, unquoted
 from mata_cpp.cli.wrapping import Flow, fitted
 
 
