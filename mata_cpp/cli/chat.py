@@ -13,6 +13,7 @@ try:
     from .. import __version__
     from . import config, options
     from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
+    from .spinner import showing
 except KeyboardInterrupt:
     sys.exit(130)
 
@@ -103,7 +104,8 @@ def cli(
     channel = options.channel(given)
     clips: list[Audio] = []
     if not each:
-        clips = [options.read_clip(word, channel) for word in files]
+        with showing("reading", quiet=quiet):
+            clips = [options.read_clip(word, channel) for word in files]
     if mic is not None:
         from .recording import record
 

@@ -111,7 +111,12 @@ class Dialogue:
 
     def hear(self, paths: Sequence[str]) -> None:
         """Keep the sound of files for the next question: of all, or of none.  Raises AudioError."""
-        self._keep([(Audio(path, channel=self._channel), path) for path in paths])
+        found: list[tuple[Audio, str | None]] = []
+        with showing("reading", quiet=self.quiet) as shown:
+            for path in paths:
+                shown.text = f"reading {short_name(path)}"
+                found.append((Audio(path, channel=self._channel), path))
+        self._keep(found)
 
     def hear_recording(self, clip: Audio) -> None:
         self._keep([(clip, None)])
@@ -181,7 +186,7 @@ class Dialogue:
         found = saved.read(file)
         try:
             self.settings.restore(found.settings, apply=False)
-        except ValueError as error:
+        except (ValueError, MataError) as error:
             raise MataError(f"{short_name(file)}: settings: {error}") from None
         sounds: dict[saved.SavedClip, Sound] = {}
         with showing(f"loading {short_name(file.name)}", quiet=self.quiet):
