@@ -11,7 +11,7 @@ try:
     import click
 
     from .. import __version__
-    from . import config, options
+    from . import config, keyboard, options
     from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
     from .spinner import showing
 except KeyboardInterrupt:
@@ -19,7 +19,10 @@ except KeyboardInterrupt:
 
 if TYPE_CHECKING:
     from ..audio import Audio
-    from ..options import ChooseOptions
+    from ..audio.encoder import EncodedClip
+    from ..mata import Mata
+    from ..model import AudioModel
+    from ..options import AskOptions, ChooseOptions
 
 
 MICROPHONE = "<microphone>"
@@ -102,48 +105,70 @@ def cli(
     _check_usage(context, files if mic is None else [*files, MICROPHONE], question, wanted, given)
     asked = options.answering(given)
     channel = options.channel(given)
-    clips: list[Audio] = []
-    if not each:
-        with showing("reading", quiet=quiet):
-            clips = [options.read_clip(word, channel) for word in files]
-    if mic is not None:
-        from .recording import record
-
-        clips.append(record(mic, quiet=quiet))
+    if question is None:
+        with keyboard.kept(on=True):
+            _converse(files, mic, mata, asked, given, quiet=quiet)
+        return
+    asked["system"] = form["system"] = options.system(given)
+    asked["logprobs"] = logprobs
+    clips = [] if each else _clips(files, mic, channel, quiet=quiet)
 
     from . import answers
-    from .output import encoded, facts, model_notes, notes, say
 
     with options.open_model(given, mata, quiet=quiet) as model:
         if compare:
             options.need_mata(model, mata)
-        if question is not None:
-            asked["system"] = form["system"] = options.system(given)
-            asked["logprobs"] = logprobs
         if each:
-            context.exit(answers.each(model, files, question or "", wanted, asked, channel))
+            context.exit(answers.each(model, files, question, wanted, asked, channel))
         if every is not None:
-            answers.windows(model, clips[0], question or "", wanted, asked)
+            answers.windows(model, clips[0], question, wanted, asked)
             return
-        heard = encoded(model, clips, quiet=quiet)
-        say(facts(model, heard, mata), quiet=quiet)
-        for line in [*notes(heard), *model_notes(model)]:
-            say(line, quiet=quiet)
-        if question is None:
-            from .dialogue import Dialogue, Sound
-            from .repl import Repl
-
-            sounds = [Sound(clip, path, channel) for clip, path in zip(heard, [*files, None], strict=False)]
-            dialogue = Dialogue(
-                model.chat(options.system(given), mata), sounds, quiet=quiet, options=asked, channel=channel
-            )
-            Repl(dialogue, history=config.of(context).history).run()
-        elif wanted.choices is not None:
+        heard = _heard(model, clips, mata, quiet=quiet)
+        if wanted.choices is not None:
             answers.choose(model, heard, question, wanted)
         elif compare:
             answers.compare(model, heard, question, wanted, asked)
         else:
             answers.answer(model, heard, question, wanted, asked)
+
+
+def _converse(
+    files: list[str], mic: float | None, mata: Mata | None, asked: AskOptions, given: dict[str, Any], *, quiet: bool
+) -> None:
+    channel = options.channel(given)
+    clips = _clips(files, mic, channel, quiet=quiet)
+    with options.open_model(given, mata, quiet=quiet) as model:
+        heard = _heard(model, clips, mata, quiet=quiet)
+
+        from .dialogue import Dialogue, Sound
+        from .repl import Repl
+
+        paths = files if mic is None else [*files, None]
+        sounds = [Sound(clip, path, channel) for clip, path in zip(heard, paths, strict=True)]
+        chat = model.chat(options.system(given), mata)
+        dialogue = Dialogue(chat, sounds, quiet=quiet, options=asked, channel=channel)
+        Repl(dialogue, history=config.of(click.get_current_context()).history).run()
+
+
+def _clips(files: list[str], mic: float | None, channel: int | str | None, *, quiet: bool) -> list[Audio]:
+    """The files, and what is recorded.  Raises AudioError."""
+    with showing("reading", quiet=quiet):
+        clips = [options.read_clip(word, channel) for word in files]
+    if mic is not None:
+        from .recording import record
+
+        clips.append(record(mic, quiet=quiet))
+    return clips
+
+
+def _heard(model: AudioModel, clips: list[Audio], mata: Mata | None, *, quiet: bool) -> list[EncodedClip]:
+    """The clips encoded, and told of."""
+    from . import output
+
+    heard = output.encoded(model, clips, quiet=quiet)
+    for line in [output.facts(model, heard, mata), *output.notes(heard), *output.model_notes(model)]:
+        output.say(line, quiet=quiet)
+    return heard
 
 
 def _check_there_is_work(context: click.Context, words: tuple[str, ...], mic: float | None) -> None:

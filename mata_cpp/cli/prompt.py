@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 
 from ..errors import MataError
-from . import colour, history
+from . import history, keyboard
 from .interrupts import Interrupts
 from .quotes import CONTINUATION, PROMPT, is_open, unquoted
 
@@ -39,7 +39,7 @@ class Prompt:
     def __iter__(self) -> Iterator[str]:
         if not self.is_terminal:
             return self._piped()
-        if colour.is_smart(sys.stdout) or colour.is_smart(sys.stderr):
+        if keyboard.can_edit():
             return self._edited()
         return self._typed()
 

@@ -176,6 +176,17 @@ def test_ctrl_c_that_is_typed_twice(fake_model, clip, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_what_is_typed_ahead_is_kept_for_the_prompt(fake_model, clip, tmp_path):
+    with on_a_terminal(fake_model, clip, "-q", folder=tmp_path, pipe=True) as terminal:
+        terminal.until(terminal.PROMPT["xterm"])
+        terminal.send("Q1?\r")
+        assert os.read(terminal.process.stdout.fileno(), 1) == b"r"  # in the answer, which goes to the pipe
+        terminal.send("Q2?\r\x04")
+        out, _ = terminal.process.communicate(timeout=30)
+        assert (terminal.process.returncode, out) == (0, b"ain\nrain\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
 @pytest.mark.parametrize("encoding", ["C", "C.UTF-8"])
 def test_answers_to_a_pipe_and_the_prompt_on_the_terminal(fake_model, clip, tmp_path, encoding):
     variables = {"LC_ALL": encoding, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
