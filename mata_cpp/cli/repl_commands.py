@@ -171,7 +171,10 @@ def _facts(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
     for number, sound in enumerate(sounds, 1):
         waits = "" if number <= n_heard else ", waiting"
         facts = f"{sound.clip.seconds:.1f} s, {sound.clip.tokens} tokens{waits}"
-        yield "clips" if number == 1 else "", f"{number}  {short_name(sound.clip.name)}  {facts}"
+        yield (
+            "clips" if number == 1 else "",
+            f"{number:>{len(str(len(sounds)))}}  {short_name(sound.clip.name)}  {facts}",
+        )
     if not sounds:
         yield "clips", "none; /audio PATH adds one"
 
