@@ -43,7 +43,7 @@ class Output:
 
 
 @click.command("mata-chat", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
-@click.argument("words", nargs=-1, metavar='[FILE...] ["QUESTION"]')
+@click.argument("words", nargs=-1, metavar='[FILE...] ["QUESTION"]', shell_complete=options.complete_files)
 @options.shared_options(
     options.option("--compare", is_flag=True, help="The answers with and without MATA, side by side."),
     options.option("--choices", metavar='"A|B|C"', help="Choose the answer that the sound speaks for most."),

@@ -43,7 +43,7 @@ class Output:
 
 
 @click.command("mata-listen", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
-@click.argument("words", nargs=-1, metavar='FILE... "QUESTION"')
+@click.argument("words", nargs=-1, metavar='FILE... "QUESTION"', shell_complete=options.complete_files)
 @options.option(
     "-o",
     "--output",

@@ -24,6 +24,8 @@ from ..mata import MODES, Mata, boost_of, parse_focus, parse_layers
 from . import config, spinner
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from ..audio import Audio
     from ..model import AudioModel
     from ..options import AskOptions
@@ -39,6 +41,13 @@ DEFAULTS: dict[str, Any] = {
 DEFAULTS.update(model=DEFAULT_MODEL, max_tokens=MAX_TOKENS)
 
 
+def complete_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: its own completion of paths."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def option(*names: str, help: str, default: str | None = None, **attributes: Any) -> Decorator:
     """click.option whose --help ends with its default, which is that of the record that has a field of its name.
 
@@ -49,6 +58,8 @@ def option(*names: str, help: str, default: str | None = None, **attributes: Any
     if value is not None and not isinstance(value, bool):
         attributes["default"] = value
         default = (default or "{}").format(f"{value:g}" if isinstance(value, float) else value)
+    if "FILE" in attributes.get("metavar", ""):
+        attributes["shell_complete"] = complete_files
     return click.option(*names, help=f"{help}  [default: {default}]" if default else help, **attributes)
 
 
