@@ -21,6 +21,15 @@ def typed_path(text: str) -> str:
     return next((path for path in readings if _exists(path)), readings[-1])
 
 
+def new_path(text: str) -> str:
+    """A path for a file that need not be there: as it is if something is, else as a shell would read it."""
+    found = typed_path(text)
+    words = split_words(text)
+    if _exists(found) or len(words) != 1 or text[:1] in ("'", '"'):
+        return found
+    return os.path.expanduser(unescaped(text))
+
+
 def typed_paths(text: str) -> list[str]:
     """All of text as one path if that is there, else each of its words, split as a shell splits them.
 

@@ -11,7 +11,7 @@ from ..checks import short_name, short_repr
 from ..mata import Mata, parse_focus
 from . import output
 from .options import DEFAULTS
-from .paths import typed_path, typed_paths
+from .paths import new_path, typed_path, typed_paths
 from .recording import record
 from .settings import NAMES, SAMPLING, check_name
 
@@ -187,7 +187,7 @@ def _is_changed(dialogue: Dialogue, name: str) -> bool:
 
 
 def _save(dialogue: Dialogue, rest: str) -> None:
-    dialogue.say(dialogue.save(typed_path(_needed(rest, "/save"))))
+    dialogue.say(dialogue.save(new_path(_needed(rest, "/save"))))
 
 
 def _load(dialogue: Dialogue, rest: str) -> None:

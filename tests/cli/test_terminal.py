@@ -13,7 +13,7 @@ from prompt_toolkit.output import DummyOutput
 from mata_cpp.cli import colour, history, spinner
 from mata_cpp.cli.completion import candidates
 from mata_cpp.cli.editing import Editor
-from mata_cpp.cli.paths import escaped, split_words, typed_path, typed_paths
+from mata_cpp.cli.paths import escaped, new_path, split_words, typed_path, typed_paths
 from mata_cpp.cli.quotes import is_open, unquoted
 from mata_cpp.cli.wrapping import Flow, fitted
 
@@ -99,6 +99,12 @@ def test_what_is_completed_is_read_back(folder):
     for name in ("my sound (1).flac", "more sounds/sea's.wav"):
         assert typed_path(escaped(name)) == name
         assert typed_paths(f"{escaped(name)} bark.wav") == [name, "bark.wav"]
+
+
+def test_a_file_that_is_not_there_yet(folder):
+    for written in ("more\\ sounds/a.json", "'more sounds/a.json'", '"more sounds/a.json"', "more sounds/a.json"):
+        assert new_path(written) == "more sounds/a.json"
+    assert new_path("~/a.json") == f"{folder}/a.json" and new_path("talk.json") == "talk.json"
 
 
 def test_words_of_a_line():
