@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks, options
+from .audio import Audio
+from .audio.encoder import EncodedClip
 from .errors import CancelledError, MataError
 from .files.catalogue import DEFAULT_MODEL
 from .files.load import Lora
@@ -155,8 +157,26 @@ class AudioChat:
 
     @property
     def messages(self) -> list[Message]:
-        """The conversation so far."""
+        """The conversation so far.
+
+        It may be set between turns, to take turns away or to go on with an earlier conversation; what the cache holds
+        of it is used again.  Raises ValueError, and MataError in the middle of a stream of this thread.
+        """
         return list(self._conversation.messages)
+
+    @messages.setter
+    def messages(self, messages: Sequence[Message]) -> None:
+        checked = _checked(messages)
+        self._check_open()
+        with self._waited(None):
+            self._conversation.messages = checked
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the context that the conversation takes, of audio and text.  Raises ModelError, AudioError."""
+        self._check_open()
+        with self._waited(None):
+            return self._conversation.positions()
 
     def describe_mata(self) -> str:
         """E.g. "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" or "MATA off"."""
@@ -165,7 +185,7 @@ class AudioChat:
     # Talking ---------------------------------------------------------------------------------
 
     def ask(self, audio: AudioLike = None, question: str | None = None, **given: Unpack[AskOptions]) -> Answer:
-        """Ask about one or more clips; ``ask("...")`` alone goes on with the conversation.
+        """Ask about one or more clips; ``ask("...")`` alone goes on with the conversation, or begins one without sound.
 
         Options: see AskOptions.  A cancelled answer comes back with finish_reason "cancelled".
         Raises AudioError, ContextFullError, ModelError, ValueError.
@@ -323,3 +343,30 @@ class AudioChat:
             if self._closed and not self._model.closed:
                 self._conversation.drop_cache()
             self._lock.release()
+
+
+def _checked(messages: Sequence[Message]) -> list[Message]:
+    """Messages as a conversation has them: perhaps a system message, then questions and answers in turn.
+
+    Raises ValueError.
+    """
+    found = list(messages)
+    if not all(isinstance(message, Message) for message in found):
+        raise ValueError("messages must be a list of Message(role, text, clips)")
+    talk = found[1:] if found and found[0].role == "system" else found
+    for number, message in enumerate(talk):
+        wanted = ("user", "assistant")[number % 2]
+        if message.role != wanted:
+            raise ValueError(
+                f"questions and answers must take turns: message {number + 1} must be of role {wanted!r}, "
+                f"not {checks.short_repr(message.role)}"
+            )
+    if len(talk) % 2:
+        raise ValueError("the last question has no answer: ask it instead")
+    for message in found:
+        checks.text(message.text, "the text of a message")
+        if message.clips and message.role != "user":
+            raise ValueError(f"a message of role {message.role!r} has no clips")
+        if not all(isinstance(clip, Audio | EncodedClip) for clip in message.clips):
+            raise ValueError("the clips of a message must be Audio or EncodedClip")
+    return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .audio.encoder import AudioEncoder, Clip, EncodedClip
 from .cache import MIN_ANSWER, CacheImage, CachePool, Key, common_length, context_full
 from .decoding.plain import Generation
-from .errors import AudioError, CancelledError, ModelError
+from .errors import CancelledError, ModelError
 from .mata import Mata
 from .prompts.builder import Message, PromptBuilder, PromptUnit
 from .readout.reader import PromptRegions
@@ -83,9 +83,7 @@ class Conversation:
         return [*messages, Message("user", question, tuple(clips))]
 
     def plan(self, messages: Sequence[Message], image: CacheImage | None = None, cancel: Cancel | None = None) -> Plan:
-        """Raises ModelError where the template fails, AudioError where there is nothing to hear."""
-        if not any(message.clips for message in messages):
-            raise AudioError("there is no audio in this conversation yet: pass a clip with the question")
+        """Raises ModelError where the template fails."""
         rendered = self._prompts.render(messages, cancel=cancel)
         if image is not None and image.text is not None and rendered.startswith(image.text):
             new = image.pending + self._prompts.units(rendered[len(image.text) :], start=False, cancel=cancel)
@@ -177,6 +175,17 @@ class Conversation:
         if self._image is not None:
             self._pool.drop(self._image)
         self._image = None
+
+    def positions(self, cancel: Cancel | None = None) -> int:
+        """Positions of the context that the messages take; a clip that is not known is encoded for it.
+
+        Raises ModelError, AudioError, CancelledError.
+        """
+        if not self.messages:
+            return 0
+        prompts = self._prompts.fresh()
+        units = prompts.units(prompts.render(self.messages, add_generation_prompt=False, cancel=cancel), cancel=cancel)
+        return sum(1 if isinstance(unit, int) else self._encoder.encode(unit, cancel).positions for unit in units)
 
     def check_length(self, clip: Clip) -> None:
         """Raises ContextFullError for a clip that no empty context could hold, before it is encoded."""

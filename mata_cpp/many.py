@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -22,6 +23,15 @@ Ask: TypeAlias = Callable[[AudioLike, str, AskOptions], Answer]
 
 def in_order(ask: Ask, items: Iterable[Item], parallel: int) -> Iterator[Answer]:
     """The answers to items, up to parallel of them at a time; see AudioModel.ask_many."""
+    with contextlib.closing(outcomes(ask, items, parallel)) as found:
+        for outcome in found:
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
+
+
+def outcomes(ask: Ask, items: Iterable[Item], parallel: int) -> Generator[Answer | Exception, None, None]:
+    """The same, with the exception of a question in the place of its answer."""
     cancel = options.cancel_of({})
 
     def answer(item: Item) -> Answer:
@@ -40,13 +50,20 @@ def in_order(ask: Ask, items: Iterable[Item], parallel: int) -> Iterator[Answer]
                     )
                 running.append(threads.submit(answer, item))
                 if len(running) > parallel:
-                    yield running.popleft().result()
+                    yield _outcome(running.popleft())
             while running:
-                yield running.popleft().result()
+                yield _outcome(running.popleft())
         finally:
             cancel.cancel()
             for future in running:
                 future.cancel()
+
+
+def _outcome(future: Future[Answer]) -> Answer | Exception:
+    try:
+        return future.result()
+    except Exception as error:
+        return error
 
 
 def of_windows(

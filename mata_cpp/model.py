@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import checks, finding, many, options
 from .audio.encoder import EncodedClip
@@ -192,14 +192,26 @@ class AudioModel:
         """
         return self._stream("stream", audio, question, given)
 
-    def ask_many(self, items: Iterable[Item], *, parallel: int = 8) -> Iterator[Answer]:
+    @overload
+    def ask_many(
+        self, items: Iterable[Item], *, parallel: int = 8, return_exceptions: Literal[False] = False
+    ) -> Iterator[Answer]: ...
+    @overload
+    def ask_many(
+        self, items: Iterable[Item], *, parallel: int = 8, return_exceptions: bool
+    ) -> Iterator[Answer | Exception]: ...
+    def ask_many(
+        self, items: Iterable[Item], *, parallel: int = 8, return_exceptions: bool = False
+    ) -> Iterator[Answer] | Iterator[Answer | Exception]:
         """The answers to many questions, in order; up to parallel of them are generated in one batch.
 
         items: (audio, question) or (audio, question, options) each; they are taken as needed.  An exception of a
-        question is raised in its place, and ends the iteration.  Closing the iterator cancels what runs.
+        question is raised in its place, and ends the iteration; with return_exceptions it stands in the place of the
+        answer, and the others go on.  Closing the iterator cancels what runs.
         """
         self.check_open()
-        return many.in_order(self._answer, items, self._parallel(parallel))
+        run = many.outcomes if return_exceptions else many.in_order
+        return run(self._answer, items, self._parallel(parallel))
 
     def ask_windows(
         self, audio: AudioLike, question: str, every: float = 30.0, *, parallel: int = 4, **given: Unpack[AskOptions]

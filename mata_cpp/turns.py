@@ -20,7 +20,7 @@ from .conversation import Conversation, Prefill
 from .decoding import MAX_TOKENS, scoring
 from .decoding.plain import Generation
 from .decoding.sampling import Sampling
-from .errors import CancelledError, ModelError
+from .errors import AudioError, CancelledError, ModelError
 from .mata import Mata, boost_of
 from .prompts.builder import Message
 from .readout.reader import Reader
@@ -212,6 +212,8 @@ class Turn:
     def _compare(self, request: Request) -> tuple[Answer, Answer]:
         started = time.perf_counter()
         messages = self._messages(request)
+        if not _with_clips(messages):
+            raise ValueError("there is nothing to compare: there is no audio in this conversation yet")
         conversation = self._conversation
         with self._reader(request) as reader:
             prefill = self._prefill(request, messages, reader, 2 * request.max_tokens, forks=1)
@@ -265,13 +267,13 @@ class Turn:
             )
             clips = session.clips
         silence = None
-        if form.contrast:
+        if form.contrast and _with_clips(messages):
             self._conversation.release()
             silence = self._after_silence(request, messages, rows, end, room, forks)
         scores = scoring.contrasted(logprobs, silence)
         counts = [len(row) + (end is not None) for row in rows]
         index = int(np.argmax(scores))
-        boost = boost_of(self._engine, request.mata)
+        boost = boost_of(self._engine, request.mata) if clips else None
         return Choice(
             text=texts[index],
             index=index,
@@ -323,7 +325,11 @@ class Turn:
         return found
 
     def _messages(self, request: Request) -> list[Message]:
-        return self._conversation.proposed(request.question, request.clips, request.system)
+        """Raises AudioError where attention is asked for and there is nothing to hear."""
+        messages = self._conversation.proposed(request.question, request.clips, request.system)
+        if request.reading is not None and not _with_clips(messages):
+            raise AudioError("there is no audio in this conversation yet, and attention is read where it is heard")
+        return messages
 
     @contextmanager
     def _reader(self, request: Request) -> Iterator[Reader | None]:
@@ -398,7 +404,7 @@ class Turn:
         reader: Reader | None,
     ) -> Answer:
         first = generation.first_token_at or time.perf_counter()
-        boost = boost_of(self._engine, mata)
+        boost = boost_of(self._engine, mata) if generation.clips else None
         logprobs: list[TokenLogprob] | None = generation.logprobs
         return Answer(
             text=generation.text,
@@ -418,6 +424,10 @@ class Turn:
             attention=None if reader is None else reader.report(self._texts(generation.tokens)),
             logprobs=logprobs,
         )
+
+
+def _with_clips(messages: Sequence[Message]) -> bool:
+    return any(message.clips for message in messages)
 
 
 def silence(seconds: float, sample_rate: int) -> Audio:

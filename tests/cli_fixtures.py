@@ -1,5 +1,10 @@
 """mata-chat on the stand-in."""
 
+import contextlib
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,3 +42,74 @@ def run(fake, fake_model, monkeypatch):
         return result.exit_code, result.stdout, result.stderr
 
     return call
+
+
+class OnATerminal:
+    """mata-chat on the stand-in, each step of which takes 20 ms, with a terminal of its own."""
+
+    PROMPT = {"dumb": "> ", "xterm": "\x1b[?12l"}
+    """What ends a prompt."""
+
+    def __init__(self, process, terminal):
+        self.process, self._terminal = process, terminal
+
+    def send(self, keys):
+        os.write(self._terminal, keys.encode())
+
+    def until(self, text):
+        """Wait for this text on the screen."""
+        import select
+
+        seen, deadline = b"", time.monotonic() + 20
+        while text.encode() not in seen:
+            assert select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))[0], seen
+            data = self._read()
+            assert data, seen
+            seen += data
+
+    def leave(self):
+        """Ctrl-D, as soon as there is a prompt."""
+        deadline = time.monotonic() + 20
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline
+            self.send("\x04")
+            time.sleep(0.1)
+
+    def rest(self):
+        """All that is still to come, once the process has ended."""
+        return b"".join(iter(self._read, b"")).decode()
+
+    def _read(self):
+        try:
+            return os.read(self._terminal, 4096)
+        except OSError:  # how a terminal ends
+            return b""
+
+
+@contextlib.contextmanager
+def on_a_terminal(model, *words, folder, pipe=False, **variables):
+    """Yields an OnATerminal.  folder: of its history.  pipe: standard output is one."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    surroundings = {**os.environ, "HOME": str(folder), "XDG_STATE_HOME": str(folder), "TERM": "xterm", **variables}
+    surroundings.pop("MATA_CPP_NO_HISTORY", None)
+    command = [sys.executable, "-c", ON_THE_STAND_IN, str(TESTS), "0.02", "--model", str(model), *map(str, words)]
+    out = subprocess.PIPE if pipe else theirs
+    with subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=out,
+        stderr=theirs,
+        env=surroundings,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # else Ctrl-C is a character as any other
+    ) as process:
+        try:
+            os.close(theirs)
+            yield OnATerminal(process, ours)
+        finally:
+            process.kill()
+            os.close(ours)

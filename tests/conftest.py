@@ -21,6 +21,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFiles:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nobodys_configuration() -> Iterator[None]:
+    """The defaults are those of the package, whatever the user's own files say."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MATA_CPP_NO_CONFIG", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
     """SIGINT as Python has it: what a shell starts in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

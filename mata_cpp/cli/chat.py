@@ -11,17 +11,18 @@ try:
     import click
 
     from .. import __version__
-    from . import options
+    from . import config, keyboard, options
     from .command import CONTEXT, EPILOG, OneLineCommand, prepare_streams
+    from .spinner import showing
 except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
     from ..audio import Audio
     from ..audio.encoder import EncodedClip
+    from ..mata import Mata
     from ..model import AudioModel
     from ..options import AskOptions, ChooseOptions
-    from ..records import Answer, Choice
 
 
 MICROPHONE = "<microphone>"
@@ -38,12 +39,13 @@ class Output:
     quiet: bool
     logprobs: int | None
     every: float | None
+    each: bool
 
 
 @click.command("mata-chat", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
-@click.argument("words", nargs=-1, metavar='FILE... ["QUESTION"]')
+@click.argument("words", nargs=-1, metavar='[FILE...] ["QUESTION"]', shell_complete=options.complete_files)
 @options.shared_options(
-    options.option("--compare", is_flag=True, help="The answers with and without MATA, side by side."),
+    options.option("--compare", is_flag=True, help="Show the answers with and without MATA, side by side."),
     options.option("--choices", metavar='"A|B|C"', help="Choose the answer that the sound speaks for most."),
     options.option("--no-contrast", is_flag=True, help="Score --choices without comparing with silence."),
     options.option("--unlisted", is_flag=True, help="Do not name --choices in the question."),
@@ -58,14 +60,15 @@ class Output:
         "--every",
         metavar="SECONDS",
         type=click.FloatRange(1),
-        help="Ask about each window of so many seconds, cut at pauses.",
+        help="Ask about each window of at most SECONDS, cut at pauses.",
     ),
-    options.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    options.option("--each", is_flag=True, help="Ask about each FILE by itself, and answer in a line for each."),
+    options.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
     options.option(
         "--logprobs",
         metavar="NUMBER",
         type=click.IntRange(0),
-        help="With --json: each token's log-probability, and so many alternatives.",
+        help="With --json: each token's log-probability, and NUMBER alternatives.",
     ),
 )
 @click.version_option(__version__, prog_name="mata-chat", message="%(prog)s %(version)s")
@@ -81,6 +84,7 @@ def cli(
     letters: bool,
     mic: float | None,
     every: float | None,
+    each: bool,
     as_json: bool,
     logprobs: int | None,
     quiet: bool,
@@ -93,54 +97,115 @@ def cli(
 
     The answer goes to standard output, everything else to standard error.
     """
-    files, question = options.split(words, recorded=mic is not None)
+    _check_there_is_work(context, words, mic)
+    files, question = options.split(words, recorded=mic is not None, each=each)
     mata = options.mata_setting(given)
     form: ChooseOptions = {"contrast": not no_contrast, "listed": not unlisted, "letters": letters}
-    wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every)
+    wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every, each)
     _check_usage(context, files if mic is None else [*files, MICROPHONE], question, wanted, given)
     asked = options.answering(given)
-    clips = [options.read_clip(word, options.channel(given)) for word in files]
+    channel = options.channel(given)
+    if question is None:
+        with keyboard.kept(on=True):
+            _converse(files, mic, mata, asked, given, quiet=quiet)
+        return
+    asked["system"] = form["system"] = options.system(given)
+    asked["logprobs"] = logprobs
+    clips = [] if each else _clips(files, mic, channel, quiet=quiet)
+
+    from . import answers
+
+    with options.open_model(given, mata, quiet=quiet) as model:
+        if compare:
+            options.need_mata(model, mata)
+        if each:
+            context.exit(answers.each(model, files, question, wanted, asked, channel))
+        if every is not None:
+            answers.windows(model, clips[0], question, wanted, asked)
+            return
+        heard = _heard(model, clips, mata, quiet=quiet)
+        if wanted.choices is not None:
+            answers.choose(model, heard, question, wanted)
+        elif compare:
+            answers.compare(model, heard, question, wanted, asked)
+        else:
+            answers.answer(model, heard, question, wanted, asked)
+
+
+def _converse(
+    files: list[str], mic: float | None, mata: Mata | None, asked: AskOptions, given: dict[str, Any], *, quiet: bool
+) -> None:
+    channel = options.channel(given)
+    clips = _clips(files, mic, channel, quiet=quiet)
+    with options.open_model(given, mata, quiet=quiet) as model:
+        heard = _heard(model, clips, mata, quiet=quiet)
+
+        from .dialogue import Dialogue, Sound
+        from .repl import Repl
+
+        paths = files if mic is None else [*files, None]
+        sounds = [Sound(clip, path, channel) for clip, path in zip(heard, paths, strict=True)]
+        chat = model.chat(options.system(given), mata)
+        dialogue = Dialogue(chat, sounds, quiet=quiet, options=asked, channel=channel)
+        Repl(dialogue, history=config.of(click.get_current_context()).history).run()
+
+
+def _clips(files: list[str], mic: float | None, channel: int | str | None, *, quiet: bool) -> list[Audio]:
+    """The files, and what is recorded.  Raises AudioError."""
+    with showing("reading", quiet=quiet):
+        clips = [options.read_clip(word, channel) for word in files]
     if mic is not None:
         from .recording import record
 
         clips.append(record(mic, quiet=quiet))
+    return clips
 
-    from .output import facts, model_notes, notes, say
 
-    with options.open_model(given, mata) as model:
-        if compare:
-            options.need_mata(model, mata)
-        if every is not None:
-            asked["system"], asked["logprobs"] = options.system(given), logprobs
-            _windows(model, clips[0], question or "", wanted, asked)
-            return
-        heard = model.encode(clips)
-        say(facts(model, heard, mata), quiet=quiet)
-        for line in [*notes(heard), *model_notes(model)]:
-            say(line, quiet=quiet)
-        if question is None:
-            from .repl import Repl
+def _heard(model: AudioModel, clips: list[Audio], mata: Mata | None, *, quiet: bool) -> list[EncodedClip]:
+    """The clips encoded, and told of."""
+    from . import output
 
-            Repl(model.chat(options.system(given), mata), heard, quiet=quiet, options=asked).run()
-            return
-        asked["system"] = form["system"] = options.system(given)
-        asked["logprobs"] = logprobs
-        if wanted.choices is not None:
-            _choose(model, heard, question, wanted)
-        elif compare:
-            _compare(model, heard, question, wanted, asked)
-        else:
-            _answer(model, heard, question, wanted, asked)
+    heard = output.encoded(model, clips, quiet=quiet)
+    for line in [output.facts(model, heard, mata), *output.notes(heard), *output.model_notes(model)]:
+        output.say(line, quiet=quiet)
+    return heard
+
+
+def _check_there_is_work(context: click.Context, words: tuple[str, ...], mic: float | None) -> None:
+    """Without any words a conversation begins, if there is somebody to type, or something to read.
+
+    Raises UsageError, before a model is loaded, where standard input is closed or at its end.
+    """
+    if words or mic is not None:
+        return
+    if options.at_end(sys.stdin):
+        raise click.UsageError(
+            'nothing to do: try mata-chat clip.wav "What sound is this?", or for a conversation mata-chat clip.wav '
+            "on a terminal",
+            context,
+        )
 
 
 def _check_usage(
     context: click.Context, files: list[str], question: str | None, wanted: Output, given: dict[str, Any]
 ) -> None:
     """What the options demand of each other.  Raises UsageError."""
+    if wanted.each:
+        if question is None or not files:
+            raise click.UsageError("--each needs audio files and a question", context)
+        if options.STDIN in files or MICROPHONE in files:
+            raise click.UsageError("--each takes files, not standard input (-) or --mic", context)
+        for name, found in (("--compare", wanted.compare), ("--every", wanted.every is not None)):
+            if found:
+                raise click.UsageError(f"--each and {name} exclude each other", context)
     if question is None:
         if options.STDIN in files:
             raise click.UsageError("audio from standard input (-) needs a question", context)
-        for name, found in (("--json", wanted.json), ("--choices", wanted.choices), ("--compare", wanted.compare)):
+        for name, found in (
+            ("--json", wanted.json),
+            ("--choices", bool(wanted.choices)),
+            ("--compare", wanted.compare),
+        ):
             if found:
                 raise click.UsageError(f"{name} needs a question", context)
     elif not files:
@@ -173,69 +238,6 @@ def _check_usage(
     if wanted.choices is not None:
         for name in (name for name, found in generating.items() if found is not None):
             raise click.UsageError(f"{name} and --choices exclude each other", context)
-
-
-def _answer(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:
-    from . import output
-
-    if wanted.json:
-        answer = model.ask(clips, question, **asked)
-        output.write(output.as_json(model, answer) + "\n")
-    else:
-        answer = output.stream(model.stream(clips, question, **asked))
-    output.note_length(answer, quiet=wanted.quiet)
-
-
-def _windows(model: AudioModel, clip: Audio, question: str, wanted: Output, asked: AskOptions) -> None:
-    from ..audio.windows import clock
-    from . import output
-
-    output.say(output.windows_facts(model, clip), quiet=wanted.quiet)
-    for line in output.model_notes(model):
-        output.say(line, quiet=wanted.quiet)
-    for window in model.ask_windows(clip, question, wanted.every or 0.0, **asked):
-        if wanted.json:
-            output.write(output.json_text(window.to_dict()) + "\n")
-        else:
-            output.write(f"[{clock(window.start)}-{clock(window.end)}] {window}\n")
-        if window.answer is not None:
-            output.note_length(window.answer, quiet=wanted.quiet)
-
-
-def _compare(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output, asked: AskOptions) -> None:
-    from . import output
-
-    boosted, plain = model.compare(clips, question, **asked)
-    _print_pair(model, boosted, plain, wanted)
-    for answer in (boosted, plain):
-        output.note_length(answer, quiet=wanted.quiet)
-
-
-def _choose(model: AudioModel, clips: list[EncodedClip], question: str, wanted: Output) -> None:
-    from . import output
-
-    assert wanted.choices is not None
-    choice = model.choose(clips, question, wanted.choices, **wanted.form)
-    if wanted.compare:
-        without: ChooseOptions = {**wanted.form, "mata": None}
-        plain = model.choose(clips, question, wanted.choices, **without)
-        _print_pair(model, choice, plain, wanted)
-    elif wanted.json:
-        output.write(output.as_json(model, choice) + "\n")
-    else:
-        output.write(choice.text + "\n")
-        for line in output.shares(choice):
-            output.say(line, quiet=wanted.quiet)
-
-
-def _print_pair(model: AudioModel, boosted: Answer | Choice, plain: Answer | Choice, wanted: Output) -> None:
-    from . import output
-
-    if wanted.json:
-        output.write(output.as_json(model, boosted, plain) + "\n")
-    else:
-        assert boosted.mata is not None
-        output.write(output.compared((boosted, plain), boosted.mata) + "\n")
 
 
 def main() -> None:

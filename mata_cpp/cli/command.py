@@ -14,6 +14,8 @@ from typing import Any, NoReturn, TextIO, cast
 import click
 
 from ..errors import MataError
+from . import colour, spinner
+from .wrapping import fitted
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 EPILOG = "Exit status: 0, 1 for a failure, 2 for a wrong usage, 130 for an interrupt."
@@ -110,7 +112,9 @@ class _Unfailing:
 
 def fail(message: object, status: int = FAILURE) -> int:
     """Print the one line of a failure; the status to end with."""
-    click.echo(f"error: {' '.join(str(message).split())}", err=True)
+    line = fitted(f"error: {' '.join(str(message).split())}", sys.stderr)
+    with spinner.cleared():
+        click.echo(line.replace("error:", colour.paint("error:", colour.ERROR, sys.stderr), 1), err=True)
     return status
 
 
@@ -130,4 +134,5 @@ def _drop_output() -> TextIO:
 
 
 def _show_warning(message: Any, category: Any, *rest: Any) -> None:
-    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    with spinner.cleared():
+        click.echo(fitted(f"warning: {' '.join(str(message).split())}", sys.stderr), err=True)

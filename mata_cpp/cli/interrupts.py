@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,6 +23,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._allowed = False
         self._dropped = 0
+        self._other: Callable[[], None] | None = None
 
     def __enter__(self) -> Interrupts:
         self._before = signal.getsignal(signal.SIGINT)
@@ -44,7 +45,19 @@ class Interrupts:
         finally:
             self._allowed = False
 
+    @contextmanager
+    def handed_to(self, other: Callable[[], None]) -> Iterator[None]:
+        """Within the block every SIGINT calls other, and raises nothing."""
+        self._other = other
+        try:
+            yield
+        finally:
+            self._other = None
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._other is not None:
+            self._other()
+            return
         # Nothing is called here but to raise: input() runs handlers also while it has an exception at hand.
         if self._allowed or self._dropped >= PATIENCE:
             self._allowed = False

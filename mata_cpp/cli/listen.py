@@ -43,7 +43,7 @@ class Output:
 
 
 @click.command("mata-listen", cls=OneLineCommand, context_settings=CONTEXT, epilog=EPILOG)
-@click.argument("words", nargs=-1, metavar='FILE... "QUESTION"')
+@click.argument("words", nargs=-1, metavar='FILE... "QUESTION"', shell_complete=options.complete_files)
 @options.option(
     "-o",
     "--output",
@@ -52,10 +52,10 @@ class Output:
     help="The picture: .png, .svg or .pdf; .npz for the numbers; may be repeated.",
     default="the clip's name with .listen.png, here; nothing with --json",
 )
-@options.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@options.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.option("--compare", is_flag=True, help="Answers and maps with MATA off and on, from one prefill.")
 @options.option("--summary", is_flag=True, help="The mean by layer over many clips: FILEs and folders of them.")
-@options.option("--find", metavar="TEXT", help='When it is heard, as "dog barking"; without a QUESTION.')
+@options.option("--find", metavar="TEXT", help='Find when TEXT is heard, for example "dog barking"; takes no QUESTION.')
 @options.option(
     "--threshold",
     metavar="NUMBER",
@@ -98,7 +98,7 @@ def cli(
             raise click.UsageError("--find needs one audio file and no question", context)
         out = Output(as_json, quiet, compare, _outputs(output, files, as_json, summary, "find"))
         clip = options.read_clip(files[0], options.channel(given))
-        with options.open_model(given, mata) as model:
+        with options.open_model(given, mata, quiet=quiet) as model:
             _find(model, clip, find, threshold or finding.THRESHOLD, out)
         return
     if threshold is not None:
@@ -118,7 +118,7 @@ def cli(
     clips = [] if summary else [options.read_clip(word, channel) for word in files]
     asked = options.answering(given)
     asked["system"] = options.system(given)
-    with options.open_model(given, mata) as model:
+    with options.open_model(given, mata, quiet=quiet) as model:
         if compare:
             options.need_mata(model, mata)
         if summary:
@@ -132,10 +132,12 @@ def cli(
 def _find(model: AudioModel, clip: Audio, what: str, threshold: float, out: Output) -> None:
     from ..pictures import curve, style
     from . import output
+    from .spinner import showing
 
     for line in (output.windows_facts(model, clip), *output.model_notes(model)):
         output.say(line, quiet=out.quiet)
-    found = model.find(clip, what, threshold=threshold)
+    with showing(f"listening for {what}", quiet=out.quiet):
+        found = model.find(clip, what, threshold=threshold)
     if out.json:
         output.write(output.json_text(found.to_dict()) + "\n")
     elif found.stretches:
@@ -160,11 +162,13 @@ def _listen(
     asked: AskOptions,
 ) -> None:
     from . import output
+    from .spinner import showing
 
-    heard = model.encode(clips)
+    heard = output.encoded(model, clips, quiet=out.quiet)
     for line in (output.facts(model, heard, mata), *output.notes(heard), *output.model_notes(model)):
         output.say(line, quiet=out.quiet)
-    answer, without = _ask(model, heard, question, mata, reading, asked)
+    with showing("thinking", quiet=out.quiet):
+        answer, without = _ask(model, heard, question, mata, reading, asked)
     other = without if out.compare else None
     if out.json:
         output.write(output.as_json(model, answer, without, question=question) + "\n")

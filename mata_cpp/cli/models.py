@@ -127,6 +127,23 @@ def path(name: str | None, as_json: bool) -> None:
         output.write("\n".join(found.values()) + "\n")
 
 
+@cli.command("rpc-server")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=50052, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option(
+    "-t", "--threads", type=click.IntRange(1, 512), help="Number of CPU threads.  [default: the physical cores]"
+)
+@click.option("--cache", type=click.Path(file_okay=False), help="A folder that keeps weights that were received.")
+def rpc_server(host: str, port: int, threads: int | None, cache: str | None) -> None:
+    """Hold layers of models for another machine (mata-chat --rpc).
+
+    Only on networks that you trust: there is no password and no encryption. Ends with Ctrl-C.
+    """
+    from . import rpc
+
+    rpc.serve(host, port, threads or 0, cache)
+
+
 def _fetch(spec: NamedSpec | HubSpec | UrlSpec) -> None:
     from ..files import download
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 from click.core import ParameterSource
@@ -19,8 +21,11 @@ from ..errors import AudioError, MataError
 from ..files.catalogue import DEFAULT_MODEL
 from ..files.load import EngineOptions
 from ..mata import MODES, Mata, boost_of, parse_focus, parse_layers
+from . import config, spinner
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from ..audio import Audio
     from ..model import AudioModel
     from ..options import AskOptions
@@ -36,6 +41,13 @@ DEFAULTS: dict[str, Any] = {
 DEFAULTS.update(model=DEFAULT_MODEL, max_tokens=MAX_TOKENS)
 
 
+def complete_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: its own completion of paths."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def option(*names: str, help: str, default: str | None = None, **attributes: Any) -> Decorator:
     """click.option whose --help ends with its default, which is that of the record that has a field of its name.
 
@@ -46,14 +58,17 @@ def option(*names: str, help: str, default: str | None = None, **attributes: Any
     if value is not None and not isinstance(value, bool):
         attributes["default"] = value
         default = (default or "{}").format(f"{value:g}" if isinstance(value, float) else value)
+    if "FILE" in attributes.get("metavar", ""):
+        attributes["shell_complete"] = complete_files
     return click.option(*names, help=f"{help}  [default: {default}]" if default else help, **attributes)
 
 
 _MODEL_AND_MATA: tuple[Decorator, ...] = (
     option(
+        "-m",
         "--model",
         metavar="MODEL",
-        help="A name that mata-models list shows, owner/repo[:QUANT], a URL, a folder, a file.",
+        help="A name that mata-models list shows, owner/repo[:QUANT], a URL, a folder, or a file.",
     ),
     option("--mmproj", metavar="FILE", help="Its audio projector.", default="the model's own"),
     option("--lora", metavar="FILE[:SCALE]", multiple=True, help="A LoRA adapter; may be repeated."),
@@ -64,41 +79,79 @@ _MODEL_AND_MATA: tuple[Decorator, ...] = (
     option(
         "--focus",
         metavar="START:END",
-        help="Only this window of the clip, in seconds, as 3.2:7.5.",
+        help="Boost only this part of the clip, in seconds, for example 3.2:7.5.",
         default="all of it",
     ),
     option("--no-mata", is_flag=True, help="Without MATA."),
     option(
         "--channel",
         metavar="CHANNEL",
-        help="Of the clip, to hear: left, right, mix, or a number from 1.",
+        help="The channel to hear: left, right, mix, or a number from 1.",
         default="their mix, or the loudest where they cancel out",
     ),
 )
 _SAMPLING_AND_RESOURCES: tuple[Decorator, ...] = (
-    option("--max-tokens", metavar="NUMBER", type=click.IntRange(1), help="Of an answer, at most."),
-    option("--temperature", metavar="NUMBER", type=click.FloatRange(0), help="Of sampling.", default="{}, greedy"),
-    option("--top-k", metavar="NUMBER", type=click.IntRange(0), help="Sample from so many likeliest tokens; 0: all."),
-    option("--top-p", metavar="NUMBER", type=click.FloatRange(0, 1), help="Sample from tokens of this share together."),
-    option("--min-p", metavar="NUMBER", type=click.FloatRange(0, 1), help="And of this share of the likeliest one's."),
+    option("--max-tokens", metavar="NUMBER", type=click.IntRange(1), help="Maximum length of an answer, in tokens."),
+    option(
+        "--temperature", metavar="NUMBER", type=click.FloatRange(0), help="Sampling temperature.", default="{}, greedy"
+    ),
+    option(
+        "--top-k", metavar="NUMBER", type=click.IntRange(0), help="Sample from the NUMBER likeliest tokens; 0: all."
+    ),
+    option(
+        "--top-p",
+        metavar="NUMBER",
+        type=click.FloatRange(0, 1),
+        help="Sample from the likeliest tokens with this probability together.",
+    ),
+    option(
+        "--min-p",
+        metavar="NUMBER",
+        type=click.FloatRange(0, 1),
+        help="Leave out tokens below this fraction of the likeliest one's probability.",
+    ),
     option(
         "--repeat-penalty",
         metavar="NUMBER",
         type=click.FloatRange(0, min_open=True),
-        help="Against saying the same again, as 1.1.",
+        help="Make repeated tokens less likely; 1.1 helps against loops.",
         default="{}, none",
     ),
-    option("--seed", metavar="NUMBER", type=int, help="Of sampling."),
+    option("--seed", metavar="NUMBER", type=int, help="Random seed for sampling."),
     option("--json-schema", metavar="TEXT|FILE", help="Answer with JSON that fits this JSON schema."),
     option("--grammar", "grammar_file", metavar="FILE", help="Answer with what this grammar (GBNF) allows."),
-    option("--threads", "n_threads", metavar="NUMBER", type=int, help="Threads.", default="the physical cores"),
-    option("--gpu-layers", "n_gpu_layers", metavar="NUMBER", type=int, help="On the GPU.", default="{}, all"),
+    option(
+        "-t",
+        "--threads",
+        "n_threads",
+        metavar="NUMBER",
+        type=int,
+        help="Number of CPU threads.",
+        default="the physical cores",
+    ),
+    option(
+        "-ngl",
+        "--gpu-layers",
+        "n_gpu_layers",
+        metavar="NUMBER",
+        type=int,
+        help="Number of layers on the GPU.",
+        default="{}, all",
+    ),
     option("--rpc", metavar="HOST:PORT", help="Put layers on other machines; several with commas."),
-    option("--ctx", "n_ctx", metavar="TOKENS", type=int, help="Context; 0: the model's own."),
+    option("-c", "--ctx", "n_ctx", metavar="TOKENS", type=int, help="Context length; 0: the model's own."),
     option("--flash-attn", type=click.Choice(["auto", "on", "off"]), help="Flash attention."),
-    option("--cache-type", metavar="TYPE", help="Of the KV cache: f32, q8_0, ..."),
-    option("-v", "--verbose", is_flag=True, help="llama.cpp's log on standard error."),
-    option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
+    option("--cache-type", metavar="TYPE", help="Type of the KV cache: f32, f16, q8_0, ..."),
+    option(
+        "--no-config",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=config.option_callback,
+        help="Ignore the configuration file.",
+    ),
+    option("-v", "--verbose", is_flag=True, help="Show llama.cpp's log on standard error."),
+    option("-q", "--quiet", is_flag=True, help="Print only the answer, and errors."),
 )
 
 
@@ -116,23 +169,26 @@ def shared_options(*own: Decorator) -> Decorator:
     return decorate
 
 
-def open_model(given: Mapping[str, Any], mata: Mata | None) -> AudioModel:
+def open_model(given: Mapping[str, Any], mata: Mata | None, *, quiet: bool) -> AudioModel:
     """The model that the shared options ask for.  Raises MataError, ValueError."""
     from ..model import AudioModel
 
-    return AudioModel(
-        given["model"],
-        mmproj=given["mmproj"],
-        lora=[_lora(text) for text in given["lora"]] or None,
-        mata=mata,
-        n_ctx=given["n_ctx"],
-        n_threads=given["n_threads"],
-        n_gpu_layers=given["n_gpu_layers"],
-        rpc=given["rpc"],
-        flash_attn=given["flash_attn"],
-        cache_type=given["cache_type"],
-        verbose=given["verbose"],
-    )
+    name = os.path.basename(given["model"]) or given["model"]
+    with spinner.loading(name, quiet=quiet or given["verbose"]) as progress:
+        return AudioModel(
+            given["model"],
+            mmproj=given["mmproj"],
+            lora=[_lora(text) for text in given["lora"]] or None,
+            mata=mata,
+            n_ctx=given["n_ctx"],
+            n_threads=given["n_threads"],
+            n_gpu_layers=given["n_gpu_layers"],
+            rpc=given["rpc"],
+            flash_attn=given["flash_attn"],
+            cache_type=given["cache_type"],
+            verbose=given["verbose"],
+            progress=progress,
+        )
 
 
 def system(given: Mapping[str, Any]) -> str | None:
@@ -158,7 +214,7 @@ def mata_setting(given: Mapping[str, Any]) -> Mata | None:
     names = [field.name for field in fields(Mata)]
     if given["no_mata"]:
         for name in names:
-            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"--no-mata and --{name} exclude each other", context)
         return None
     try:
@@ -215,11 +271,12 @@ def _lora(text: str) -> tuple[str, float]:
 # Words -------------------------------------------------------------------------------------------
 
 
-def split(words: Sequence[str], *, recorded: bool = False) -> tuple[list[str], str | None]:
+def split(words: Sequence[str], *, recorded: bool = False, each: bool = False) -> tuple[list[str], str | None]:
     """(audio files, question or None): what exists, or is "-", is audio; one other word is the question.
 
     recorded: there is a recording besides; then a single word is a question even where something has this name, unless
-    it looks like a sound file.  Raises AudioError for a file that does not exist, UsageError for an empty question.
+    it looks like a sound file.  each: a file that does not exist is found out when its turn comes.  Raises AudioError
+    for a file that does not exist, UsageError for an empty question.
     """
     from ..audio import looks_like_audio_path
 
@@ -229,9 +286,14 @@ def split(words: Sequence[str], *, recorded: bool = False) -> tuple[list[str], s
     others = [word for word in words if word not in files]
     if files.count(STDIN) > 1:
         raise click.UsageError("standard input (-) can be given only once", click.get_current_context())
+    if each:
+        last = next((word for word in reversed(others) if not looks_like_audio_path(word) or _is_sentence(word)), None)
+        others = [] if last is None else [last]
+        files = [word for word in words if word is not last]
     for word in others:
         if word is not others[-1] or (looks_like_audio_path(word) and not ((files or recorded) and _is_sentence(word))):
-            raise AudioError(f"no such file: {short_name(word) if word.strip() else repr(word)}")
+            quotes = "; put the question in quotes" if files and len(others) > 2 and "." not in word else ""
+            raise AudioError(f"no such file: {short_name(word) if word.strip() else repr(word)}{quotes}")
     if not others:
         return files, None
     if not others[0].strip():
@@ -253,6 +315,18 @@ def as_utf8(text: str) -> str:
         with contextlib.suppress(UnicodeError):
             return os.fsencode(text).decode("utf-8")
     return text
+
+
+def at_end(stream: TextIO | None) -> bool:
+    """Whether nothing can come from a stream; False where that cannot be told without waiting."""
+    if stream is None:
+        return True
+    try:
+        if stream.isatty() or not select.select([stream], [], [], 0)[0]:
+            return False
+        return not cast(io.BufferedReader, stream.buffer).peek(1)
+    except (OSError, ValueError, AttributeError):  # no file below, or select() does not take it
+        return False
 
 
 def _program() -> str:

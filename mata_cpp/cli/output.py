@@ -15,7 +15,9 @@ import click
 
 from ..mata import Mata
 from ..records import Answer, Choice, Piece
+from . import spinner
 from .command import OutputError
+from .wrapping import Flow, columns_of, fitted
 
 if TYPE_CHECKING:
     from ..audio import Audio
@@ -73,44 +75,73 @@ def model_notes(model: AudioModel) -> list[str]:
 def say(line: str, *, quiet: bool = False) -> None:
     """A line on standard error."""
     if not quiet:
-        click.echo(line, err=True)
+        with spinner.cleared():
+            click.echo(fitted(line, sys.stderr), err=True)
 
 
-def note_length(answer: Answer, *, quiet: bool = False) -> None:
-    """Tell of an answer that came to no end."""
+def note_length(answer: Answer, *, name: str | None = None, quiet: bool = False) -> None:
+    """Tell of an answer that came to no end; name: of the file that it is about, where there are several."""
     if answer.finish_reason == "length":
-        say(f"note: cut off after {answer.usage.completion_tokens} tokens", quiet=quiet)
+        about = "" if name is None else f"{name}: "
+        say(f"note: {about}cut off after {answer.usage.completion_tokens} tokens", quiet=quiet)
 
 
 def write(text: str) -> None:
     """Text on standard output, at once.  Raises OutputError."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        with spinner.cleared():
+            sys.stdout.write(text)
+            sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
         raise OutputError(f"cannot write the answer: {error.strerror or error}") from None
 
 
-def stream(pieces: Iterator[Piece]) -> Answer:
+def stream(pieces: Iterator[Piece], *, quiet: bool = False) -> Answer:
     """Write an answer as it comes; when it is interrupted, the line is ended, and what generates it too."""
     answer, wrote, line_open = None, False, False
+    columns = columns_of(sys.stdout)
+    flow = None if columns is None else Flow(columns)
+    thinking = spinner.Spinner("thinking", quiet=quiet)
+
+    def put(text: str) -> None:
+        nonlocal wrote, line_open
+        if text:
+            thinking.stop()
+            wrote = line_open = True  # before writing: an interrupt may come in between
+            write(text)
+            line_open = not text.endswith("\n")
+
     try:
+        thinking.start()
+        begun = False
         for piece in pieces:
             answer = piece.answer or answer
-            text = str(piece) if wrote else piece.lstrip()
-            if text:
-                wrote = line_open = True  # before writing: an interrupt may come in between
-                write(text)
-                line_open = not text.endswith("\n")
+            text = str(piece) if begun else piece.lstrip()
+            begun = begun or bool(text)
+            put(flow.feed(text) if flow else text)
     finally:
+        thinking.stop()
         if isinstance(pieces, Generator):
             pieces.close()
+        if flow:
+            put(flow.rest())
         if line_open or (answer is not None and not wrote):
             write("\n")
     assert answer is not None
     return answer
+
+
+def encoded(model: AudioModel, clips: Sequence[Audio], *, quiet: bool = False) -> list[EncodedClip]:
+    """Clips as the model hears them, with a line that tells which one it is at.  Raises what model.encode raises."""
+    found: list[EncodedClip] = []
+    with spinner.showing("encoding", quiet=quiet) as line:
+        for number, clip in enumerate(clips, 1):
+            count = f" ({number} of {len(clips)})" if len(clips) > 1 else ""
+            line.text = f"encoding {clip.name}{count}"
+            found += model.encode(clip)
+    return found
 
 
 def as_json(
@@ -119,14 +150,17 @@ def as_json(
     without: Answer | Choice | None = None,
     *,
     question: str | None = None,
+    file: str | None = None,
 ) -> str:
     """One JSON object; the answer without MATA, if there is one, is under "without".
 
     question: is put in front, and all is one line also on a terminal, as the attention that comes with it is thousands
-    of numbers.
+    of numbers.  file: likewise, where there is a line for each file.
     """
     record = answer.to_dict()
     ordered: dict[str, Any] = {} if question is None else {"question": question}
+    if file is not None:
+        ordered["file"] = file
     ordered.update(answer=record.pop("answer"), model=model_facts(model))
     if question is None:
         record["finish_reason"] = record.pop("finish_reason")  # to the end
@@ -135,7 +169,7 @@ def as_json(
         other = without.to_dict()
         del other["audio"]
         ordered["without"] = other
-    return json_text(ordered, pretty=question is None and sys.stdout.isatty())
+    return json_text(ordered, pretty=question is None and file is None and sys.stdout.isatty())
 
 
 def json_text(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, pretty: bool = False) -> str:

@@ -2,195 +2,86 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ..audio import Audio, looks_like_audio_path
-from ..checks import short_name, short_repr
+from ..audio import looks_like_audio_path
 from ..errors import MataError
-from ..mata import Mata
-from . import output
+from . import repl_commands
 from .command import OutputError, fail
+from .dialogue import Dialogue
 from .interrupts import Interrupts
 from .options import as_utf8
-from .paths import typed_path
-from .recording import record
-
-if TYPE_CHECKING:
-    from ..audio.encoder import EncodedClip
-    from ..chat import AudioChat
-    from ..options import AskOptions
-
-HELP = """\
-/audio PATH           hear another clip with the next question; PATH alone does it too
-/record [SECONDS]     hear the microphone with the next question; Enter ends it
-/mata on|off|ALPHA    turn MATA on or off, or set its strength
-/clear                forget the conversation and its clips
-/help                 this list
-/exit                 leave (or Ctrl-D); Ctrl-C stops an answer"""
-
-
-RECORDED_S = 30.0
-"""What /record takes unless Enter ends it."""
+from .paths import typed_paths
+from .prompt import Prompt
 
 
 class Repl:
-    """Lines in, answers out.  quiet leaves out the facts; options are those of AudioChat.stream."""
+    """Lines in, answers out.  history: whether lines are kept for later conversations."""
 
-    def __init__(self, chat: AudioChat, clips: list[EncodedClip], *, quiet: bool, options: AskOptions) -> None:
-        self._chat = chat
-        self._clips = list(clips)
-        self._quiet = quiet
-        self._options = options
-        self._last_mata = chat.mata or Mata()
+    def __init__(self, dialogue: Dialogue, *, history: bool = True) -> None:
+        self._dialogue = dialogue
         self._interrupts = Interrupts()
+        self._prompt = Prompt(self._interrupts, keeps_history=history)
 
     def run(self) -> None:
         """Until the end of the input, or /exit."""
         with self._interrupts:
-            self._run()
+            if self._prompt.is_terminal:
+                self._dialogue.say("Drop a sound file here, or ask. /help lists the commands, Ctrl-D leaves.")
+            for entry in self._prompt:
+                for line in _parts(as_utf8(entry.strip())):
+                    if line in repl_commands.LEAVING:
+                        return
+                    if not self._do(line):
+                        break
 
-    def _run(self) -> None:
-        for line in _lines(self._interrupts):
-            line = as_utf8(line.strip())
-            if not line:
-                continue
-            if line in ("/exit", "/quit"):
-                return
-            try:
-                with self._interrupts.allowed():
-                    self._take(line)
-            except KeyboardInterrupt:
-                click.echo("(stopped)", err=True)
-            except (BrokenPipeError, OutputError):
-                raise  # nobody can read a further answer
-            except (MataError, ValueError) as error:
-                fail(error)
-            except Exception as error:
-                fail(f"unexpected {type(error).__name__}: {error}")
+    def _do(self, line: str) -> bool:
+        """Take a line, and tell what goes wrong with it; whether it was done."""
+        try:
+            with self._interrupts.allowed():
+                self._take(line)
+            return True
+        except KeyboardInterrupt:
+            self._prompt.note_interrupt()
+            click.echo("(stopped)", err=True)
+        except (BrokenPipeError, OutputError):
+            raise  # nobody can read a further answer
+        except (MataError, ValueError) as error:
+            fail(error)
+        except Exception as error:
+            fail(f"unexpected {type(error).__name__}: {error}")
+        return False
 
     def _take(self, line: str) -> None:
-        """A line that is not empty: a clip, a command or a question."""
-        path = typed_path(line)
-        if looks_like_audio_path(path) and os.path.isfile(path):
-            self._audio(line)
+        """A line that is not empty: clips, a command or a question."""
+        if _are_clips(line):
+            self._dialogue.hear(typed_paths(line))
         elif line.startswith("/"):
-            self._command(line)
+            repl_commands.run(self._dialogue, line)
         else:
-            self._ask(line)
-
-    def _ask(self, question: str) -> None:
-        before = len(self._chat.messages)
-        try:
-            answer = output.stream(self._chat.stream(self._clips, question, **self._options))
-            output.note_length(answer, quiet=self._quiet)
-        finally:
-            if len(self._chat.messages) > before:  # the clips are part of the conversation now
-                self._clips = []
-
-    def _command(self, line: str) -> None:
-        name, _, rest = line.partition(" ")
-        rest = rest.strip()
-        if name == "/audio":
-            self._audio(rest)
-        elif name == "/record":
-            self._record(rest)
-        elif name == "/mata":
-            self._mata(rest)
-        elif name == "/clear":
-            self._chat.reset()
-            self._clips = []
-            output.say("the conversation is forgotten; /audio PATH gives it a clip", quiet=self._quiet)
-        elif name == "/help":
-            click.echo(HELP, err=True)
-        else:
-            click.echo(f"error: no command {short_name(name)}; /help lists them", err=True)
-
-    def _audio(self, path: str) -> None:
-        if not path:
-            raise ValueError("/audio needs a path")
-        self._hear(Audio(typed_path(path)))
-
-    def _record(self, word: str) -> None:
-        try:
-            seconds = float(word) if word else RECORDED_S
-        except ValueError:
-            raise ValueError(f"/record takes a number of seconds, not {short_repr(word)}") from None
-        self._hear(record(seconds, quiet=self._quiet))
-
-    def _hear(self, clip: Audio) -> None:
-        """Keep a clip for the next question."""
-        clips = self._chat.model.encode(clip)
-        self._clips += clips
-        for line in [output.facts(self._chat.model, clips, self._chat.mata), *output.notes(clips)]:
-            output.say(line, quiet=self._quiet)
-
-    def _mata(self, word: str) -> None:
-        if word == "off":
-            self._last_mata = self._chat.mata or self._last_mata
-            self._chat.mata = None
-        elif word == "on":
-            self._chat.mata = self._chat.mata or self._last_mata
-        elif word:
-            try:
-                alpha = float(word)
-            except ValueError:
-                raise ValueError(f"/mata takes on, off or a number, not {short_repr(word)}") from None
-            self._chat.mata = replace(self._chat.mata or self._last_mata, alpha=alpha)
-        output.say(self._chat.describe_mata(), quiet=self._quiet and not word)
+            self._dialogue.ask(line)
 
 
-def _lines(interrupts: Interrupts) -> Iterator[str]:
-    """Lines of the input, with a prompt and a history on a terminal; Ctrl-C clears the line."""
-    if sys.stdin is None:
-        raise MataError("standard input is closed: give a question, or open it for a conversation")
-    if not sys.stdin.isatty():
-        while True:
-            with interrupts.allowed():
-                line = sys.stdin.readline()
-            if not line:
-                return
-            yield line
-    with _history():
-        while True:
-            try:
-                with interrupts.allowed():
-                    if not sys.stdout.isatty():  # only answers go to a pipe
-                        click.echo("> ", err=True, nl=False)
-                    line = input("> " if sys.stdout.isatty() else "")
-            except KeyboardInterrupt:
-                click.echo("\n(Ctrl-D or /exit leaves)", err=True)
-                continue
-            except EOFError:
-                click.echo(err=True)
-                return
-            yield line
-
-
-@contextlib.contextmanager
-def _history() -> Iterator[None]:
-    """Line editing with the history of earlier conversations, where the terminal has it."""
+def _are_clips(line: str) -> bool:
+    """Whether a line names sound files that are there, and nothing else."""
+    if "\n" in line:
+        return False
     try:
-        import readline
-    except ImportError:
-        yield
-        return
-    import platformdirs
+        return all(looks_like_audio_path(path) and os.path.isfile(path) for path in typed_paths(line))
+    except MataError:  # some are there
+        return False
 
-    path = Path(platformdirs.user_state_dir("mata-cpp", appauthor=False)) / "history"
-    with contextlib.suppress(OSError):
-        readline.read_history_file(path)
-    readline.set_history_length(1000)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            readline.write_history_file(path)
+
+def _parts(entry: str) -> list[str]:
+    """An entry of several lines in parts: a question is one, but clips and commands before it are their own."""
+    parts, rest = [], entry
+    while rest:
+        first, _, others = rest.partition("\n")
+        if not (first.startswith("/") or _are_clips(first)):
+            parts.append(rest)
+            break
+        parts.append(first.strip())
+        rest = others.strip()
+    return parts

@@ -3,14 +3,13 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import types
 
 import click
 import pytest
-from cli_fixtures import FACTS, ON_THE_STAND_IN, TESTS
+from cli_fixtures import FACTS, on_a_terminal
 
 from mata_cpp import Audio
 from mata_cpp.cli.interrupts import Interrupts
@@ -47,7 +46,7 @@ def test_conversation(run, clip):
 def test_a_conversation_survives_bad_lines(run, clip):
     lines = ["/audio none.wav", "/audio", "/mata much", "/mata on", "/clear", "Q?", f"/audio {clip}", "Q?", "/help"]
     status, out, err = run(clip, input="\n".join(lines))
-    assert (status, out) == (0, "rain\n")
+    assert (status, out) == (0, "rain\nrain\n")
     assert err.startswith(
         FACTS
         + (
@@ -56,7 +55,6 @@ def test_a_conversation_survives_bad_lines(run, clip):
             "error: /mata takes on, off or a number, not 'much'\n"
             "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
             "the conversation is forgotten; /audio PATH gives it a clip\n"
-            "error: there is no audio in this conversation yet: pass a clip with the question\n"
         )
     )
     assert "/mata on|off|ALPHA" in err
@@ -135,43 +133,70 @@ def test_an_interrupt_keeps_the_turn_and_its_clip(run, clip):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
-def test_bursts_of_interrupts_in_a_terminal(fake_model, clip, tmp_path):
-    import pty
-    import select
-
-    ours, theirs = pty.openpty()
-    words = [sys.executable, "-c", ON_THE_STAND_IN, str(TESTS), "0.02", "--model", str(fake_model), str(clip)]
-    surroundings = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"}
-
-    def until(text):
-        seen, deadline = b"", time.monotonic() + 60
-        while text not in seen:
-            assert select.select([ours], [], [], max(0, deadline - time.monotonic()))[0], seen
-            try:
-                data = os.read(ours, 4096)
-            except OSError:  # how a terminal ends
-                data = b""
-            assert data, seen
-            seen += data
-
-    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings) as process:
-        os.close(theirs)
-        until(b"> ")
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_bursts_of_interrupts_in_a_terminal(fake_model, clip, tmp_path, term):
+    with on_a_terminal(fake_model, clip, folder=tmp_path, TERM=term) as terminal:
+        terminal.until(terminal.PROMPT[term])
         for count in (2, 5, 10):
-            os.write(ours, b"Long?\n")
-            until(b"ra")  # in the answer, and then at the prompt
+            terminal.send("Long?\n")
+            terminal.until("ra")  # in the answer, and then at the prompt
             for _ in range(2):
                 for _ in range(count):
-                    process.send_signal(signal.SIGINT)
+                    terminal.process.send_signal(signal.SIGINT)
                     time.sleep(0.001)
                 time.sleep(0.3)
-            os.write(ours, b"\n")
+            terminal.send("\n")
             time.sleep(0.1)
-            os.write(ours, b"Now?\n")
-            until(b"rain\r\n")
-        os.write(ours, b"/exit\n")
-        assert process.wait(30) == 0
-    os.close(ours)
+            terminal.send("Now?\n")
+            terminal.until("rain\r\n")
+        terminal.send("/exit\n")
+        assert terminal.process.wait(30) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_ctrl_c_that_is_typed_twice(fake_model, clip, tmp_path):
+    with on_a_terminal(fake_model, clip, folder=tmp_path) as terminal:
+        terminal.until(terminal.PROMPT["xterm"])
+        terminal.send("Long?\r")
+        terminal.until("ra")
+        terminal.send("\x03")  # the second one comes while the first is handled, or at the prompt
+        time.sleep(0.01)
+        terminal.send("\x03")
+        terminal.until("(stopped)")
+        terminal.send("Now?\r")
+        terminal.until("rain\r\n")
+        time.sleep(0.7)
+        terminal.send("half a question\x03")
+        terminal.until("(Ctrl-D or /exit leaves)")
+        for _ in range(2):
+            time.sleep(0.7)
+            terminal.send("\x03")
+        assert terminal.process.wait(30) == 0
+        assert "(Ctrl-C again, Ctrl-D or /exit leaves)" in terminal.rest()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_what_is_typed_ahead_is_kept_for_the_prompt(fake_model, clip, tmp_path):
+    with on_a_terminal(fake_model, clip, "-q", folder=tmp_path, pipe=True) as terminal:
+        terminal.until(terminal.PROMPT["xterm"])
+        terminal.send("Q1?\r")
+        assert os.read(terminal.process.stdout.fileno(), 1) == b"r"  # in the answer, which goes to the pipe
+        terminal.send("Q2?\r\x04")
+        out, _ = terminal.process.communicate(timeout=30)
+        assert (terminal.process.returncode, out) == (0, b"ain\nrain\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+@pytest.mark.parametrize("encoding", ["C", "C.UTF-8"])
+def test_answers_to_a_pipe_and_the_prompt_on_the_terminal(fake_model, clip, tmp_path, encoding):
+    variables = {"LC_ALL": encoding, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with on_a_terminal(fake_model, clip, "-q", folder=tmp_path, pipe=True, **variables) as terminal:
+        terminal.until(terminal.PROMPT["xterm"])
+        terminal.send("What is é?\r")
+        out = terminal.process.stdout.readline()
+        terminal.leave()
+        assert (terminal.process.returncode, out + terminal.process.stdout.read()) == (0, b"rain\n")
+    assert (tmp_path / "mata-cpp" / "history").read_text() == "What is é?\n"
 
 
 def test_paths_as_a_terminal_writes_them(run, make_tone, make_file, tmp_path):

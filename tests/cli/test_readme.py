@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from mata_cpp.cli import chat, listen
+from mata_cpp.cli import chat, config, listen
+from mata_cpp.cli.repl_commands import help_text
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -58,3 +59,16 @@ def test_mata_listen() -> None:
 
 def test_what_mata_listen_leaves_out_is_an_option_of_mata_chat() -> None:
     assert left_out(section("mata-listen")) <= {name_of(option) for option in in_help(chat.cli)}
+
+
+def test_the_commands_of_a_conversation() -> None:
+    assert help_text().split("\n\n")[0] in section("mata-chat")
+
+
+def test_the_keys_of_the_configuration_file() -> None:
+    text = section("mata-chat")
+    block, after = text.split("```toml\n", 1)[1].split("```", 1)
+    others = re.search(r"The other keys are (.*?), each as", after, re.DOTALL)
+    assert others is not None
+    found = [*re.findall(r"^(\w+) =", block, re.MULTILINE), *re.findall(r"`(\w+)`", others.group(1))]
+    assert sorted(found) == sorted(config.KEYS)

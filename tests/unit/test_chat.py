@@ -142,8 +142,6 @@ def test_reset(make_chat, clip):
     chat.ask(clip, QUESTION)
     chat.reset()
     assert chat.messages == [] and chat.engine.n_used == 0
-    with pytest.raises(AudioError, match="no audio in this conversation"):
-        chat.ask(QUESTION)
     chat.ask(clip, QUESTION)
     assert chat.engine.encoded == 1
 
@@ -499,8 +497,6 @@ def test_questions_that_are_none(make_chat, clip):
     for arguments in ((), (clip,), (clip, ""), (clip, "  "), (clip, 5), (clip, "\ud800")):
         with pytest.raises(ValueError):
             chat.ask(*arguments)
-    with pytest.raises(AudioError, match="no audio"):
-        chat.ask([], QUESTION)
     with pytest.raises(AudioError, match="no such file"):
         chat.ask("none.wav", QUESTION)
     with pytest.raises(AudioError, match="no such file"):
@@ -629,3 +625,59 @@ def test_an_interrupt_on_the_way_into_a_turn_leaves_no_lock(make_chat, clip, mon
         with pytest.raises(KeyboardInterrupt):
             chat.ask(clip, QUESTION)
     assert not chat._lock.locked() and chat.ask(clip, QUESTION).text == "rain"
+
+
+# Without audio, and other conversations ----------------------------------------------------------
+
+
+def test_a_conversation_may_begin_without_audio(make_chat, clip):
+    chat = make_chat({"script": lambda p, mata: f"{'on' if mata else 'off'} {p.count('[audio')}"})
+    answer = chat.ask(QUESTION)
+    assert (answer.text, answer.audio, answer.mata, answer.layers) == ("off 0", [], None, ())
+    answer = chat.ask(clip, QUESTION)
+    assert (answer.text, answer.mata) == ("on 1", Mata())
+    assert [bool(message.clips) for message in chat.messages] == [False, False, True, False]
+
+
+def test_what_needs_audio_says_so(make_chat, clip):
+    chat = make_chat({"script": lambda p, m: "dog"})
+    with pytest.raises(ValueError, match="nothing to compare: there is no audio"):
+        chat.compare(QUESTION)
+    with pytest.raises(AudioError, match="no audio in this conversation"):
+        chat.ask(QUESTION, attention=True)
+    assert chat.messages == []
+    choice = chat.choose(None, QUESTION, ["cat", "dog"])
+    assert (choice.text, choice.scored_by, choice.mata) == ("dog", "likelihood", None)
+    assert chat.choose(clip, QUESTION, ["cat", "dog"]).scored_by == "contrast with silence"
+
+
+def test_a_turn_can_be_taken_away(make_chat, clip):
+    for truncates in (True, False):
+        chat = make_chat({"truncates": truncates})
+        chat.ask(clip, QUESTION)
+        before, positions = chat.messages, chat.positions
+        chat.ask("And?")
+        assert chat.positions > positions
+        chat.messages = before
+        assert (chat.messages, chat.positions) == (before, positions)
+        chat.ask("Or?")
+        assert "And?" not in core(chat).text() and core(chat).text().count("[audio 5]") == 1
+        assert chat.engine.encoded == 1
+
+
+def test_an_earlier_conversation_goes_on(make_chat, clip):
+    from mata_cpp import Message
+
+    chat = make_chat()
+    chat.messages = [Message("user", QUESTION, (Audio(clip),)), Message("assistant", "A dog.")]
+    chat.ask("Sure?")
+    assert "[audio 5]\nWhat sound is this?<|im_end|>\n<|im_start|>assistant\nA dog.<|im_end|>" in core(chat).text()
+    with pytest.raises(ValueError, match="take turns"):
+        chat.messages = [Message("assistant", "A dog.")]
+    with pytest.raises(ValueError, match="the last question has no answer"):
+        chat.messages = [Message("user", "Q")]
+    with pytest.raises(ValueError, match="has no clips"):
+        chat.messages = [Message("user", "Q"), Message("assistant", "A", (Audio(clip),))]
+    with pytest.raises(ValueError, match="a list of Message"):
+        chat.messages = ["Q"]
+    assert len(chat.messages) == 4

@@ -570,3 +570,10 @@ def test_a_new_chat_has_the_models_setting(make_model):
 def test_a_new_chat_has_the_models_seed(make_model, fake, clip):
     make_model(seed=7).chat().ask(clip, QUESTION)
     assert fake.Sampler.last.settings["seed"] == 7
+
+
+def test_ask_many_goes_on_after_a_failure(make_model, clip):
+    items = [(clip, QUESTION), ("none.wav", QUESTION), (clip, QUESTION)]
+    found = list(make_model().ask_many(items, parallel=2, return_exceptions=True))
+    assert [str(one) for one in found] == ["rain", "no such file: none.wav", "rain"]
+    assert isinstance(found[1], AudioError)
