@@ -135,6 +135,7 @@ class Engine:
     audio_prompt: str  # by which rule the reference writes clips into a prompt; "": unknown
     projector: str  # clip.projector_type, "" without audio
     prompt_rule: str  # the projector's mata.audio.prompt: by which rule clips are written into a prompt; "": its type's
+    adapters_hear: bool  # LoRA adapters are meant to act only where there is sound: see Session.use_adapters
     projector_checked: bool  # audio path follows the reference implementation (see docs)
     chat_template: str  # Jinja source; "" when the GGUF has none
     bos_token: str

@@ -65,6 +65,7 @@ class CacheImage:
         self.target = 0  # positions that a running question may take
         self.forks = 0  # and sequences, besides its own
         self.generations: list[_core.Generation] = []
+        self.adapters = True
 
     @property
     def lost(self) -> bool:
@@ -112,6 +113,7 @@ class CacheImage:
         twin = CacheImage(self.session.share(self.position(n_keys)))
         twin.keys, twin.ends = self.keys[:n_keys], self.ends[:n_keys]
         twin.n_plain = min(self.n_plain, n_keys)
+        twin.adapters = self.adapters
         return twin
 
     @property
@@ -131,8 +133,10 @@ class CachePool:
     Questions that do not fit beside those that run wait in the order of asking.
     """
 
-    def __init__(self, engine: _core.Engine, encoder: AudioEncoder) -> None:
+    def __init__(self, engine: _core.Engine, encoder: AudioEncoder, *, adapters_hear: bool = False) -> None:
+        """adapters_hear: the model's LoRA adapters are for sound, and off in a conversation without any."""
         self._engine, self._encoder = engine, encoder
+        self.adapters_hear = adapters_hear
         self._changed = threading.Condition(threading.RLock())
         self._idle: OrderedDict[int, CacheImage] = OrderedDict()  # by id; the latest last
         # By questions that wait or run.  Weak: what an interrupt leaves behind in the middle of open() is given back.
@@ -206,7 +210,7 @@ class CachePool:
     def shared_length(self, keys: Sequence[Key]) -> int:
         """How many keys from the start some image has, as far as they may be shared."""
         with self._changed:
-            return self._best(keys)[1]
+            return self._best(keys, True)[1]
 
     def open(
         self,
@@ -217,9 +221,11 @@ class CachePool:
         answer: int,
         forks: int,
         cancel: _core.Cancel,
+        *,
+        adapters: bool = True,
     ) -> tuple[CacheImage, int] | None:
         """An image that holds a beginning of keys and nothing else, with room for the rest and answer more positions,
-        and with so many sequences beside its own.
+        and with so many sequences beside its own, fed with the model's adapters or without.
 
         image: the question's own (claimed), which holds the first keep keys; None: a new one.  The second value
         says how many keys are there.  None is returned where the image was lost while waiting, or the rest has clips
@@ -237,7 +243,7 @@ class CachePool:
                     if image is not None and image.lost:
                         return None
                     if self._queue[0] is ticket and self._has_sequences(image, forks):
-                        image, keep = self._with_prefix(image, keys, keep)
+                        image, keep = self._with_prefix(image, keys, keep, adapters)
                         if image is not None:
                             rest = keys[keep:]
                             if any(isinstance(key, str) and key not in encoded for key in rest):
@@ -258,26 +264,30 @@ class CachePool:
     def _images(self) -> list[CacheImage]:
         return [image for image in (*self._idle.values(), *self._taken.values()) if not image.lost]
 
-    def _best(self, keys: Sequence[Key]) -> tuple[CacheImage | None, int]:
+    def _best(self, keys: Sequence[Key], adapters: bool) -> tuple[CacheImage | None, int]:
         """The image that shares most with keys.  The last key is not shared: its row has to be computed."""
         best, length = None, 0
         for image in self._images():
+            if image.adapters != adapters:
+                continue
             count = min(common_length(image.keys, keys), image.n_plain, len(keys) - 1)
             if count > length and (self._can_cut or count == len(image.keys)):
                 best, length = image, count
         return best, length
 
-    def _with_prefix(self, image: CacheImage | None, keys: Sequence[Key], keep: int) -> tuple[CacheImage | None, int]:
+    def _with_prefix(
+        self, image: CacheImage | None, keys: Sequence[Key], keep: int, adapters: bool
+    ) -> tuple[CacheImage | None, int]:
         """The image cut to its first keep keys, or a new one that shares more; no image if it has to wait for one."""
-        source, length = self._best(keys)
+        source, length = self._best(keys, adapters)
         self._spared = (source, image)
         try:
-            return self._prefixed(image, source, length, keep)
+            return self._prefixed(image, source, length, keep, adapters)
         finally:
             self._spared = ()
 
     def _prefixed(
-        self, image: CacheImage | None, source: CacheImage | None, length: int, keep: int
+        self, image: CacheImage | None, source: CacheImage | None, length: int, keep: int, adapters: bool
     ) -> tuple[CacheImage | None, int]:
         if source is not None and length > keep and source is not image:
             try:
@@ -307,6 +317,9 @@ class CachePool:
                     raise
                 return None, 0
             image, keep = CacheImage(session), 0
+            image.adapters = adapters
+            if not adapters:
+                session.use_adapters(False)
             self._taken[id(image)] = image
         return image, keep
 

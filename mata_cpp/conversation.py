@@ -114,8 +114,12 @@ class Conversation:
         """
         encoded: dict[str, EncodedClip] = {}
         encode_s = 0.0
+        adapters = not self._pool.adapters_hear or any(message.clips for message in messages)
         while True:
             own = self._image = self._pool.claim(self._image)
+            if own is not None and own.adapters != adapters:
+                self._pool.drop(own)
+                own = self._image = None
             try:
                 plan = self.plan(messages, own, cancel)
                 encode_s += self._encode(plan, encoded, cancel)
@@ -124,7 +128,7 @@ class Conversation:
                     self._pool.release(own)
                 raise
             started = time.perf_counter()
-            found = self._pool.open(own, plan.keys, plan.keep, encoded, answer, forks, cancel)
+            found = self._pool.open(own, plan.keys, plan.keep, encoded, answer, forks, cancel, adapters=adapters)
             if found is not None:
                 break
         image, keep = found

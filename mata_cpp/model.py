@@ -104,7 +104,8 @@ class AudioModel:
             except BaseException:
                 engine.close()
                 raise
-        self._loaded = Loaded(engine, load_s, lambda: resolve.find_damage(files))
+        adapters_hear = engine.adapters_hear or files.lora is not None
+        self._loaded = Loaded(engine, load_s, lambda: resolve.find_damage(files), adapters_hear=adapters_hear)
         self._mata = mata
         self._requests: weakref.WeakSet[Cancel] = weakref.WeakSet()
         self._lock = threading.RLock()  # a signal handler may come while its thread holds it

@@ -76,6 +76,13 @@ class Session:
         self._switched: tuple[Boost, int] | None = None  # what the engine was told: the boost of so many clips
         self._read: Callable[[_core.Session], None] | None = None
 
+    def use_adapters(self, on: bool) -> None:
+        """Whether the model's LoRA adapters act, as they do from the start.
+
+        Raises ValueError once something was fed.
+        """
+        self._core.use_adapters(on)
+
     # What is in it ---------------------------------------------------------------------------
 
     @property

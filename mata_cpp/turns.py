@@ -100,15 +100,17 @@ class Activity:
 class Loaded:
     """What a loaded model gives to every question.
 
-    load_s: seconds that loading took.  find_damage() says what is wrong with the model's file, if anything is; it is
-    asked when the model gives NaN.
+    load_s: seconds that loading took.  adapters_hear: see CachePool.  find_damage() says what is wrong with the model's
+    file, if anything is; it is asked when the model gives NaN.
     """
 
-    def __init__(self, engine: Engine, load_s: float, find_damage: Callable[[], str | None]) -> None:
+    def __init__(
+        self, engine: Engine, load_s: float, find_damage: Callable[[], str | None], *, adapters_hear: bool
+    ) -> None:
         self.engine, self.load_s, self.find_damage = engine, load_s, find_damage
         self._pid = os.getpid()
         self.encoder = AudioEncoder(engine)
-        self.pool = CachePool(engine, self.encoder)
+        self.pool = CachePool(engine, self.encoder, adapters_hear=adapters_hear)
         self.computing = Activity()
         self.silences: OrderedDict[object, list[float]] = OrderedDict()
         """Scores of options after silence, by everything that they depend on."""

@@ -107,6 +107,7 @@ class Engine:
         self.has_audio = True
         self.sample_rate = 16000
         self.max_samples = self.padded_samples = 0
+        self.adapters_hear = False
         self.projector, self.projector_checked, self.prompt_rule, self.audio_prompt = "own", True, "", ""
         self.chat_template = CHATML
         self.bos_token, self.eos_token = "<|bos|>", "<|im_end|>"

@@ -118,6 +118,7 @@ public:
         std::string projector;
         std::string prompt_rule;           // of the prompts the projector was trained with; "": the projector type's
         bool        projector_checked = false;
+        bool        adapters_hear     = false; // LoRA adapters act only where there is sound
         std::string mata_refusal;
         std::vector<int32_t> attention_layers;      // those that have attention to read
         std::map<std::string, std::string> metadata;

@@ -317,6 +317,7 @@ void Engine::load_mmproj(const EngineParams & params) {
     facts_.projector_checked = mata_mtmd_audio_checked(mtmd_.get());
     facts_.max_samples       = mata_mtmd_max_samples(mtmd_.get());
     facts_.padded_samples    = mata_mtmd_padded_samples(mtmd_.get());
+    facts_.adapters_hear     = mata_mtmd_adapters_hear(mtmd_.get());
     facts_.audio_prompt      = mata_mtmd_audio_prompt(mtmd_.get());
 }
 

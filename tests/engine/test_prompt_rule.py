@@ -10,7 +10,7 @@ from tiny_models import write_mmproj
 
 from mata_cpp import _core
 from mata_cpp.errors import ModelError
-from mata_cpp.files.catalogue import ModelFiles
+from mata_cpp.files.entry import ModelFiles
 from mata_cpp.files.headers import check_files
 from mata_cpp.prompts.rules import PLAIN, RULES, rule_of
 

@@ -32,6 +32,8 @@ struct mata_audio_arch {
     const char * begin;
     const char * end;
 
+    bool adapters_hear; // LoRA adapters of the language model act only where there is sound
+
     // Whether the projector is of this architecture. text: null where no language model is known (yet).
     bool (*is)(const clip_ctx * ctx, const llama_model * text);
 

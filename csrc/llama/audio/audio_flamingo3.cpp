@@ -16,6 +16,7 @@ const mata_audio_arch AUDIO_FLAMINGO_3 = {
     /* padded_samples */ 0,
     /* begin          */ "",
     /* end            */ "",
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<qwen2_audio_features>,
     /* graph          */ make_graph<audio_flamingo_graph>,

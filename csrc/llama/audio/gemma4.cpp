@@ -17,6 +17,7 @@ const mata_audio_arch GEMMA_4 = {
     /* padded_samples */ 0,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ nullptr,
     /* graph          */ nullptr,

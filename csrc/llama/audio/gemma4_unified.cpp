@@ -16,6 +16,7 @@ const mata_audio_arch GEMMA_4_UNIFIED = {
     /* padded_samples */ 0,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ nullptr,
     /* graph          */ nullptr,

@@ -93,6 +93,7 @@ const mata_audio_arch GLM_ASR = {
     /* padded_samples */ WINDOW_SAMPLES,
     /* begin          */ "<|begin_of_audio|>",
     /* end            */ "<|end_of_audio|>",
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<graph>,

@@ -1,5 +1,5 @@
 // Granite Speech: libmtmd's own code. Its loader looks for the batch norm by the name that its converter writes, too
-// (0017-mtmd-granite-speech.patch).
+// (0017-mtmd-granite-speech.patch). An adapter that comes with the model is on exactly while there is audio.
 
 #include "arch.h"
 
@@ -17,6 +17,7 @@ const mata_audio_arch GRANITE_SPEECH = {
     /* padded_samples */ 0,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ true,
     /* is             */ is,
     /* features       */ nullptr,
     /* graph          */ nullptr,

@@ -31,6 +31,9 @@ int64_t mata_mtmd_max_samples(const mtmd_context * ctx);
 // Clips are filled up to a multiple of so many samples, which are heard and computed. 0: a clip costs what it is.
 int64_t mata_mtmd_padded_samples(const mtmd_context * ctx);
 
+// Whether LoRA adapters of the language model act only where there is sound.
+bool mata_mtmd_adapters_hear(const mtmd_context * ctx);
+
 // Threads for what the encoders compute on the CPU, which are to live longer than ctx. Without them every graph makes
 // threads of its own.
 void mata_mtmd_set_threadpool(mtmd_context * ctx, ggml_threadpool_t threadpool);

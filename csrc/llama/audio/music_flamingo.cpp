@@ -104,6 +104,7 @@ const mata_audio_arch MUSIC_FLAMINGO = {
     /* padded_samples */ 0,
     /* begin          */ "<|sound_bos|>",
     /* end            */ "<|sound_eos|>",
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<qwen2_audio_features>,
     /* graph          */ make_graph<graph>,

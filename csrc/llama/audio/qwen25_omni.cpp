@@ -68,6 +68,7 @@ const mata_audio_arch QWEN25_OMNI = {
     /* padded_samples */ 0,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<graph>,

@@ -56,6 +56,7 @@ const mata_audio_arch QWEN2_AUDIO = {
     /* padded_samples */ 0,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<qwen2_audio_features>,
     /* graph          */ make_graph<graph>,

@@ -26,6 +26,7 @@ const mata_audio_arch QWEN3_OMNI = {
     /* padded_samples */ 0,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<qwen3_audio_graph>,

@@ -122,6 +122,11 @@ int64_t mata_mtmd_max_samples(const mtmd_context * ctx) {
     return arch ? arch->max_samples : 0;
 }
 
+bool mata_mtmd_adapters_hear(const mtmd_context * ctx) {
+    const mata_audio_arch * arch = arch_of(ctx);
+    return arch && arch->adapters_hear;
+}
+
 int64_t mata_mtmd_padded_samples(const mtmd_context * ctx) {
     const mata_audio_arch * arch = arch_of(ctx);
     return arch ? arch->padded_samples : 0;

@@ -116,6 +116,7 @@ const mata_audio_arch ULTRAVOX = {
     /* padded_samples */ 0,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<graph>,

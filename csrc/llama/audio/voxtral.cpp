@@ -51,6 +51,7 @@ const mata_audio_arch VOXTRAL = {
     /* padded_samples */ WINDOW_SAMPLES,
     /* begin          */ nullptr,
     /* end            */ nullptr,
+    /* adapters_hear  */ false,
     /* is             */ is,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<graph>,
