@@ -1,0 +1,78 @@
+"""The sizes of the tiny models, their words, and what the tests have to know of each architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+N_EMBD, N_LAYER, N_HEAD, N_HEAD_KV, HEAD_DIM, N_FF, N_CTX = 64, 4, 4, 2, 16, 128, 4096
+N_EXPERT, N_EXPERT_USED, N_FF_EXPERT = 4, 2, 32
+ROPE_BASE = 10000.0
+
+AUDIO_EMBD, AUDIO_HEADS, AUDIO_FF, N_MEL, N_POS = 48, 3, 192, 128, 1500
+N_CHANNELS = 16  # of convolutions over time and frequency
+ULTRAVOX_STACK, ULTRAVOX_MID, VOXTRAL_STACK, GLM_STACK = 8, 96, 4, 4
+
+# Text tokens, then the begin and end markers that the models put around audio, and the placeholder.
+N_WORDS = 80
+MARKERS = (
+    "<|audio_bos|>", "<|audio_eos|>", "<|audio_start|>", "<|audio_end|>", "[BEGIN_AUDIO]", "<sound>", "<|audio|>",
+    "<|endoftext|>",
+)  # fmt: skip
+TOKENS = (*(f"w{i}" for i in range(N_WORDS)), *MARKERS)
+AUDIO_TOKEN, END_TOKEN = TOKENS.index("<|audio|>"), TOKENS.index("<|endoftext|>")
+
+
+@dataclass(frozen=True)
+class Arch:
+    text: str  # general.architecture of the text model
+    projector: str  # clip.projector_type, or clip.audio.projector_type where the model also sees
+    begin: tuple[str, ...] = ()
+    end: tuple[str, ...] = ()
+    stack: int = 0
+    eps: float = 1e-6
+    sections: tuple[int, ...] = ()  # M-RoPE: pairs per axis
+    window_s: int = 30  # longer clips are heard in windows; 0: as a whole
+    limit_s: int = 0  # the reference hears no more
+    more: tuple[str, ...] = ()  # markers that only its tokenizer has
+    layers: int = 3  # of the encoder
+    halves: bool = True  # the converter stores convolutions in F16
+    kind: str = "whisper"  # the module that has its encoder
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        return (*TOKENS, *self.more)
+
+    @property
+    def markers(self) -> tuple[list[int], list[int]]:
+        return [self.tokens.index(t) for t in self.begin], [self.tokens.index(t) for t in self.end]
+
+
+def own(begin: str, end: str) -> dict[str, tuple[str, ...]]:
+    """Markers that only this architecture's tokenizer has."""
+    return {"begin": (begin,), "end": (end,), "more": (begin, end)}
+
+
+ARCHS = {
+    "ultravox": Arch("llama", "ultravox", stack=ULTRAVOX_STACK),
+    "qwen2_audio": Arch("qwen2", "qwen2a", ("<|audio_bos|>",), ("<|audio_eos|>",), limit_s=30),
+    "audioflamingo3": Arch("qwen2", "musicflamingo", limit_s=600, halves=False),
+    "voxtral": Arch("llama", "voxtral", ("[BEGIN_AUDIO]",), stack=VOXTRAL_STACK),
+    "qwen2_5_omni": Arch(
+        "qwen2vl", "qwen2.5o", ("<|audio_bos|>",), ("<|audio_eos|>",), sections=(2, 3, 3), window_s=0, limit_s=300
+    ),
+    "qwen3_omni": Arch(
+        "qwen3vlmoe", "qwen3a", ("<|audio_start|>",), ("<|audio_end|>",), sections=(3, 3, 2), window_s=0
+    ),
+    "qwen3_asr": Arch(
+        "qwen3vl", "qwen3a", ("<|audio_start|>",), ("<|audio_end|>",), sections=(3, 3, 2), window_s=0, layers=4
+    ),
+    "glmasr": Arch("llama", "glma", stack=GLM_STACK, limit_s=655, **own("<|begin_of_audio|>", "<|end_of_audio|>")),
+    "musicflamingo": Arch(
+        "qwen2", "musicflamingo", limit_s=1200, halves=False, **own("<|sound_bos|>", "<|sound_eos|>")
+    ),
+}
