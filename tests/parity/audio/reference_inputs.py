@@ -48,6 +48,18 @@ def inputs_of(arch: str, clip: np.ndarray) -> tuple[dict[str, Any], int]:
         case "ultravox":
             inputs = ultravox_inputs(clip)
             return inputs, sum(inputs["audio_token_len"])
+        case "gemma4" | "gemma4_unified":
+            kind = transformers.Gemma4AudioFeatureExtractor
+            if arch == "gemma4_unified":
+                kind = transformers.Gemma4UnifiedAudioFeatureExtractor
+            features = kind()([clip], return_tensors="pt")
+            mask = features["input_features_mask"]
+            n_tokens = int(mask.sum()) if arch == "gemma4_unified" else -(-int(mask.sum()) // 4)
+            return dict(features), n_tokens
+        case "granite_speech":
+            features = transformers.GraniteSpeechFeatureExtractor()(clip)
+            n_tokens = int(features.pop("audio_embed_sizes")[0])
+            return dict(features), n_tokens
         case "voxtral":
             made = processor(transformers.VoxtralProcessor, 30)
             kwargs = {

@@ -6,6 +6,7 @@ here.  The others are transformers' own classes.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from transformers.models.llama import modeling_llama
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from . import models
-from .models import ARCHS
+from .models import ARCHS, gemma4, gemma4_text
+from .models import granite_speech as granite
+from .models.text import GRANITE_SCALES
 
 TEXT = {
     "hidden_size": models.N_EMBD, "intermediate_size": models.N_FF,
@@ -155,7 +158,58 @@ def build(arch: str) -> torch.nn.Module:
                 text_config={"model_type": "qwen2", **text, **rope()}, audio_token_id=placeholder,
             )  # fmt: skip
             return transformers.MusicFlamingoForConditionalGeneration(config)
+        case "granite_speech":
+            scales = {
+                "embedding_multiplier": "embedding_scale", "residual_multiplier": "residual_scale",
+                "attention_multiplier": "attention.scale", "logits_scaling": "logit_scale",
+            }  # fmt: skip
+            text |= {name: GRANITE_SCALES[ours] for name, ours in scales.items()}
+            d = models.AUDIO_EMBD
+            config = transformers.GraniteSpeechConfig(
+                encoder_config={
+                    "input_dim": granite.N_MEL_STACKED, "num_layers": ARCHS[arch].layers, "hidden_dim": d,
+                    "num_heads": models.AUDIO_HEADS, "output_dim": granite.N_CTC, "context_size": granite.BLOCK,
+                    "max_pos_emb": granite.MAX_POSITION, "conv_kernel_size": granite.KERNEL,
+                },
+                projector_config={
+                    "model_type": "blip_2_qformer", "hidden_size": d, "num_hidden_layers": granite.N_QFORMER,
+                    "num_attention_heads": models.AUDIO_HEADS, "intermediate_size": granite.QFORMER_FF,
+                    "encoder_hidden_size": d, "cross_attention_frequency": 1, "layer_norm_eps": 1e-12,
+                },
+                text_config={"model_type": "granite", **text, **rope()}, audio_token_index=placeholder,
+                has_lora_adapter=False, tie_word_embeddings=False, window_size=granite.WINDOW,
+                downsample_rate=granite.DOWNSAMPLE,
+            )  # fmt: skip
+            return transformers.GraniteSpeechForConditionalGeneration(config)
+        case "gemma4" | "gemma4_unified":
+            return gemma(arch)
     raise ValueError(arch)
+
+
+def gemma(arch: str) -> torch.nn.Module:
+    about = {
+        **text_config(arch), "tie_word_embeddings": True, "head_dim": models.HEAD_DIM,
+        "global_head_dim": gemma4_text.HEAD_DIM_FULL, "layer_types": list(gemma4_text.LAYERS),
+        "sliding_window": gemma4_text.SLIDING, "final_logit_softcapping": gemma4_text.SOFTCAP,
+    }  # fmt: skip
+    common = {"vision_config": None, "audio_token_id": models.AUDIO_TOKEN}
+    if arch == "gemma4_unified":
+        about |= {"attention_k_eq_v": True, "num_global_key_value_heads": gemma4_text.N_HEAD_KV_FULL}
+        config = transformers.Gemma4UnifiedConfig(
+            text_config=about, audio_config={"audio_embed_dim": gemma4.SAMPLES}, **common
+        )
+        return transformers.Gemma4UnifiedForConditionalGeneration(config)
+    about |= {
+        "vocab_size_per_layer_input": about["vocab_size"], "hidden_size_per_layer_input": gemma4_text.N_PER_LAYER,
+        "num_kv_shared_layers": gemma4_text.N_SHARED, "use_double_wide_mlp": True,
+    }  # fmt: skip
+    audio = {
+        "hidden_size": models.AUDIO_EMBD, "num_hidden_layers": ARCHS[arch].layers,
+        "num_attention_heads": models.AUDIO_HEADS, "output_proj_dims": gemma4.N_OUT,
+        "subsampling_conv_channels": list(gemma4.CHANNELS), "conv_kernel_size": gemma4.KERNEL,
+    }  # fmt: skip
+    config = transformers.Gemma4Config(text_config=about, audio_config=audio, **common)
+    return transformers.Gemma4ForConditionalGeneration(config)
 
 
 def load(arch: str) -> torch.nn.Module:
@@ -169,7 +223,9 @@ def load(arch: str) -> torch.nn.Module:
         target = own.pop(name)
         assert target.shape == x.shape, (name, target.shape, x.shape)
         target.data.copy_(torch.from_numpy(x))
-    left = [name for name in own if not name.startswith("visual.") and "audio_bos_eos_token" not in name]
+    left = [name for name in own if not name.startswith("visual.")]
+    left = [name for name in left if not ARCHS[arch].text.startswith("gemma") or name != "lm_head.weight"]  # tied
+    left = [name for name in left if not re.search("audio_bos_eos_token|num_batches_tracked", name)]
     assert not left, left
     if hasattr(model, "set_attn_implementation"):
         model.set_attn_implementation("eager")

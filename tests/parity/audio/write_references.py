@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from transformers.models.granite import modeling_granite
 from transformers.models.llama import modeling_llama
 from transformers.models.qwen2 import modeling_qwen2
 from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni
@@ -26,6 +27,7 @@ from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe
 
 from . import models, scenario
 from .models import ARCHS
+from .models.text import GRANITE_SCALES
 from .reference_inputs import inputs_of
 from .reference_models import load
 
@@ -51,12 +53,16 @@ def run(
     )
     with keep:
         made = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), **inputs)
-    return made.logits[0].numpy(), given[0][tokens == models.AUDIO_TOKEN].numpy()
+    logits = made.logits[0].numpy()
+    if arch == "granite_speech":
+        logits = logits / np.float32(GRANITE_SCALES["logit_scale"])  # transformers 5.23 forgets it here
+    return logits, given[0][tokens == models.AUDIO_TOKEN].numpy()
 
 
 # --- MATA --------------------------------------------------------------------------------------------
 
 TEXT_ATTENTION = {
+    "granite": (modeling_granite, modeling_granite.GraniteAttention),
     "llama": (modeling_llama, modeling_llama.LlamaAttention),
     "qwen2": (modeling_qwen2, modeling_qwen2.Qwen2Attention),
     "qwen2vl": (modeling_qwen2_5_omni, modeling_qwen2_5_omni.Qwen2_5OmniAttention),

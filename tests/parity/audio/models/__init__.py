@@ -17,7 +17,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from . import text, whisper
+from . import gemma4, gemma4_text, granite_speech, text, whisper
 from .sizes import (
     ARCHS,
     AUDIO_EMBD,
@@ -57,8 +57,8 @@ __all__ = [
     "write_mmproj", "write_text",
 ]  # fmt: skip
 
-AUDIO: dict[str, ModuleType] = {"whisper": whisper}
-TEXT: dict[str, ModuleType] = {}
+AUDIO: dict[str, ModuleType] = {"whisper": whisper, "granite_speech": granite_speech, "gemma4": gemma4}
+TEXT: dict[str, ModuleType] = {"gemma4": gemma4_text}
 
 
 def _audio(arch: str) -> ModuleType:
@@ -86,6 +86,8 @@ def stored_only(arch: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 def parameter(arch: str, name: str, shape: tuple[int, ...]) -> Array:
     """Neither flat nor one-hot attention, logits of a standard deviation of 2 to 3."""
     x = np.random.RandomState(zlib.crc32(f"{arch} {name}".encode())).standard_normal(shape)
+    if (drawn := getattr(_audio(arch), "gain", lambda *_: None)(name, shape)) is not None:
+        return np.asarray(drawn[0] + drawn[1] * x, np.float32)
     if "norm" in name or "ln_" in name:
         x = 1 + 0.1 * x if name.endswith("weight") else 0.1 * x
     elif name.endswith("bias"):
@@ -103,17 +105,20 @@ def parameter(arch: str, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def parameters(arch: str, n_vocab: int = 0) -> dict[str, Array]:
-    drawn = getattr(_audio(arch), "parameter", parameter)
-    return {name: drawn(arch, name, shape) for name, shape in shapes(arch, n_vocab)}
+    return {name: parameter(arch, name, shape) for name, shape in shapes(arch, n_vocab)}
 
 
 # --- GGUF --------------------------------------------------------------------------------------------
 
 
-def audio_tensors(arch: str) -> Iterator[tuple[str, NDArray]]:
-    """(name, array) of the projector file."""
+def audio_tensors(arch: str, as_converted: bool = False) -> Iterator[tuple[str, NDArray]]:
+    """(name, array) of the projector file.
+
+    as_converted: under the names that the pin's converter writes, also where its loader reads others.
+    """
     more = {name: parameter(arch, name, shape) for name, shape in stored_only(arch)}
-    yield from _audio(arch).tensors(arch, parameters(arch) | more)
+    kwargs = {"norm": granite_speech.CONVERTED} if as_converted and arch == "granite_speech" else {}
+    yield from _audio(arch).tensors(arch, parameters(arch) | more, **kwargs)
 
 
 def text_tensors(arch: str, n_vocab: int = 0) -> Iterator[tuple[str, Array]]:

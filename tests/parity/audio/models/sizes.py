@@ -75,4 +75,9 @@ ARCHS = {
     "musicflamingo": Arch(
         "qwen2", "musicflamingo", limit_s=1200, halves=False, **own("<|sound_bos|>", "<|sound_eos|>")
     ),
+    "granite_speech": Arch("granite", "granite_speech", window_s=0, layers=4, halves=False, kind="granite_speech"),
+    "gemma4": Arch("gemma4", "gemma4a", limit_s=30, halves=False, kind="gemma4", **own("<|audio>", "<audio|>")),
+    "gemma4_unified": Arch(
+        "gemma4", "gemma4ua", window_s=0, halves=False, layers=0, kind="gemma4", **own("<|audio>", "<audio|>")
+    ),
 }

@@ -94,7 +94,7 @@ def add_keys(arch: str, writer: gguf.GGUFWriter, n_vocab: int) -> None:
     if about.text in NEIGHBOURS:
         writer.add_rope_dimension_count(HEAD_DIM)
         writer.add_vocab_size(n_vocab)
-    if about.text in (*NEIGHBOURS, "qwen3vl"):
+    if about.text in ("llama", "qwen3vl"):
         writer.add_key_length(HEAD_DIM)
         writer.add_value_length(HEAD_DIM)
     if about.text == "granite":
