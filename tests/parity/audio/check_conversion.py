@@ -30,7 +30,7 @@ import transformers
 from safetensors.torch import save_file
 
 from . import models
-from .models import ARCHS, gemma4_text, whisper
+from .models import ARCHS, gemma4_text, parakeet, whisper
 from .reference_models import VISION, audio_config, build, rope, text_config
 
 CHECKPOINT = {
@@ -40,7 +40,7 @@ CHECKPOINT = {
     "qwen3_asr": "Qwen3ASRForConditionalGeneration", "glmasr": "GlmasrModel",
     "musicflamingo": "AudioFlamingo3ForConditionalGeneration",  # as which it has to be converted
     "gemma4": "Gemma4ForConditionalGeneration", "gemma4_unified": "Gemma4UnifiedForConditionalGeneration",
-    "granite_speech": "GraniteSpeechForConditionalGeneration",
+    "parakeet": "NemotronH_Nano_VL_V2", "granite_speech": "GraniteSpeechForConditionalGeneration",
 }  # fmt: skip
 
 # What the published models' configurations say besides and the converter asks for.
@@ -55,6 +55,10 @@ GLM_NAMES = {
     "audio_tower.": "audio_encoder.whisper.", "multi_modal_projector.linear_1": "audio_encoder.adapting.0",
     "multi_modal_projector.linear_2": "audio_encoder.adapting.2",
     "audio_encoder.whisper.bos_eos": "audio_encoder.audio_bos_eos_token",
+}  # fmt: skip
+PARAKEET_NAMES = {
+    "audio_tower.": "sound_encoder.encoder.", "embed_audio.layer_norm": "sound_projection.norm",
+    "embed_audio.linear_": "sound_projection.linear",
 }  # fmt: skip
 ASR_NAMES = {"multi_modal_projector.linear_": "audio_tower.proj"}
 
@@ -84,6 +88,8 @@ def checkpoint_names(arch: str, part: str) -> dict[str, np.ndarray]:
             if name.startswith("audio_tower.") and name.partition("self_attn.")[2].startswith(("q_", "k_")):
                 x = whisper.to_neighbours(x)
             name = renamed(name, GLM_NAMES)
+        elif arch == "parakeet":
+            name = renamed(name, PARAKEET_NAMES)
         elif arch.startswith("gemma4"):
             name = "model." + name
         else:
@@ -98,6 +104,10 @@ def checkpoint_names(arch: str, part: str) -> dict[str, np.ndarray]:
                 stored[name.removesuffix("down_proj") + f"{e}.down_proj.weight"] = expert
         else:
             stored[name] = x
+    if arch == "parakeet" and part == "mmproj":
+        featurizer = "sound_encoder.encoder.feature_extractor.featurizer."
+        stored |= {featurizer + "fb": parakeet.mel_filters(), featurizer + "window": parakeet.window()}
+        stored |= {name.replace("mm.model.mlp", "mlp1"): x for name, x in models.audio_tensors(arch) if "model" in name}
     if arch == "ultravox":
         audio = ("audio_tower.", "multi_modal_projector.")
         stored = {name: x for name, x in stored.items() if name.startswith(audio) == (part == "mmproj")}
@@ -112,6 +122,13 @@ def configuration(arch: str, part: str) -> dict[str, Any]:
         case "ultravox":
             about = {"stack_factor": models.ULTRAVOX_STACK, "text_config": text_config(arch)}
             about["audio_config"] = audio_config(arch)
+        case "parakeet" if part == "text":
+            about = {"model_type": "llama", "rms_norm_eps": 1e-6, "head_dim": models.HEAD_DIM, **text_config(arch)}
+            return about | rope() | {"architectures": ["LlamaForCausalLM"]}
+        case "parakeet":
+            sound = build(arch).audio_tower.config.to_dict()
+            text = {"hidden_size": models.N_EMBD, "num_hidden_layers": models.N_LAYER}
+            about = {"sound_config": sound, "vision_config": {"patch_size": 16}, "llm_config": text}
         case "glmasr":
             text = {"model_type": "llama", "rms_norm_eps": 1e-6, "head_dim": models.HEAD_DIM, **text_config(arch)}
             about = {"model_type": "Glmasr", "merge_factor": models.GLM_STACK, "whisper_config": audio_config(arch)}

@@ -56,6 +56,10 @@ def inputs_of(arch: str, clip: np.ndarray) -> tuple[dict[str, Any], int]:
             mask = features["input_features_mask"]
             n_tokens = int(mask.sum()) if arch == "gemma4_unified" else -(-int(mask.sum()) // 4)
             return dict(features), n_tokens
+        case "parakeet":
+            extractor = transformers.ParakeetFeatureExtractor(feature_size=models.N_MEL, n_fft=512)
+            features = extractor([clip], sampling_rate=clips.RATE, return_tensors="pt")
+            return dict(features), -(-(len(clip) // 160 + 1) // 8)
         case "granite_speech":
             features = transformers.GraniteSpeechFeatureExtractor()(clip)
             n_tokens = int(features.pop("audio_embed_sizes")[0])

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 import transformers
 from transformers import WhisperConfig
 from transformers.models.llama import modeling_llama
+from transformers.models.nemotron_h_omni import modeling_nemotron_h_omni
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from . import models
-from .models import ARCHS, gemma4, gemma4_text
+from .models import ARCHS, gemma4, gemma4_text, parakeet
 from .models import granite_speech as granite
 from .models.text import GRANITE_SCALES
 
@@ -79,6 +80,27 @@ class Ultravox(torch.nn.Module):
         embeddings = self.text.get_input_embeddings()(input_ids)
         embeddings[input_ids == models.AUDIO_TOKEN] = self.audio_embeddings(inputs)
         return self.text(inputs_embeds=embeddings)
+
+
+class Parakeet(torch.nn.Module):
+    """The ears of Nemotron-H omni, as transformers' class for the whole model puts them together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = transformers.ParakeetEncoderConfig(
+            hidden_size=models.AUDIO_EMBD, num_hidden_layers=ARCHS["parakeet"].layers,
+            num_attention_heads=models.AUDIO_HEADS, intermediate_size=models.AUDIO_FF, num_mel_bins=models.N_MEL,
+            subsampling_conv_channels=models.N_CHANNELS, conv_kernel_size=parakeet.KERNEL,
+            attn_implementation="eager",
+        )  # fmt: skip
+        self.audio_tower = transformers.ParakeetEncoder(config)
+        project = modeling_nemotron_h_omni.NemotronH_Omni_Reasoning_V3MultiModalProjector
+        self.embed_audio = project(models.AUDIO_EMBD, parakeet.N_MID, models.N_EMBD, eps=1e-5)
+
+    def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        rows = self.audio_tower(input_features=input_features, attention_mask=attention_mask).last_hidden_state
+        n = self.audio_tower._get_subsampling_output_length(attention_mask.sum(-1) + 1)
+        return self.embed_audio(rows)[0, : int(n[0])]
 
 
 def rope(**more: Any) -> dict[str, Any]:
@@ -183,6 +205,8 @@ def build(arch: str) -> torch.nn.Module:
             return transformers.GraniteSpeechForConditionalGeneration(config)
         case "gemma4" | "gemma4_unified":
             return gemma(arch)
+        case "parakeet":
+            return Parakeet()
     raise ValueError(arch)
 
 
@@ -220,6 +244,8 @@ def load(arch: str) -> torch.nn.Module:
         name.replace("text.model.", "language_model.").replace("text.lm", "lm"): value for name, value in own.items()
     }
     for name, x in models.parameters(arch).items():
+        if not ARCHS[arch].answers and name.startswith(("language_model.", "lm_head.")):
+            continue
         target = own.pop(name)
         assert target.shape == x.shape, (name, target.shape, x.shape)
         target.data.copy_(torch.from_numpy(x))
@@ -229,6 +255,6 @@ def load(arch: str) -> torch.nn.Module:
     assert not left, left
     if hasattr(model, "set_attn_implementation"):
         model.set_attn_implementation("eager")
-    else:
+    elif ARCHS[arch].answers:
         model.text.set_attn_implementation("eager")
     return model

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from transformers.models.gemma4 import modeling_gemma4
+from transformers.models.gemma4_unified import modeling_gemma4_unified
 from transformers.models.granite import modeling_granite
 from transformers.models.llama import modeling_llama
 from transformers.models.qwen2 import modeling_qwen2
@@ -52,7 +54,9 @@ def run(
         lambda _, args, kwargs: given.append(kwargs["inputs_embeds"]), with_kwargs=True
     )
     with keep:
-        made = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), **inputs)
+        # one pass over question and answer: a cache of sliding layers would forget columns
+        kwargs = {"use_cache": False} if arch.startswith("gemma4") else {}
+        made = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), **inputs, **kwargs)
     logits = made.logits[0].numpy()
     if arch == "granite_speech":
         logits = logits / np.float32(GRANITE_SCALES["logit_scale"])  # transformers 5.23 forgets it here
@@ -62,6 +66,8 @@ def run(
 # --- MATA --------------------------------------------------------------------------------------------
 
 TEXT_ATTENTION = {
+    "gemma4": (modeling_gemma4, modeling_gemma4.Gemma4TextAttention),
+    "gemma4_unified": (modeling_gemma4_unified, modeling_gemma4_unified.Gemma4UnifiedTextAttention),
     "granite": (modeling_granite, modeling_granite.GraniteAttention),
     "llama": (modeling_llama, modeling_llama.LlamaAttention),
     "qwen2": (modeling_qwen2, modeling_qwen2.Qwen2Attention),
@@ -74,7 +80,7 @@ TEXT_ATTENTION = {
 @contextlib.contextmanager
 def boosted(arch: str, mode: str, span: tuple[int, int], n_rows: int) -> Iterator[None]:
     """Boost the scores of the last n_rows rows for the columns in span, in the scenario's layers."""
-    module, attention = TEXT_ATTENTION[ARCHS[arch].text]
+    module, attention = TEXT_ATTENTION[arch if arch.startswith("gemma4") else ARCHS[arch].text]
     plain = module.eager_attention_forward
 
     def forward(layer: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **more: Any) -> Any:
@@ -87,6 +93,7 @@ def boosted(arch: str, mode: str, span: tuple[int, int], n_rows: int) -> Iterato
             part = scores[:, :, -n_rows:, span[0] : span[1]]
             part += alpha * {"scale": part, "abs": part.abs(), "add": torch.ones_like(part)}[mode]
         if (mask := attention_mask) is None:
+            assert not getattr(layer, "sliding_window", None)
             mask = torch.full(scores.shape[-2:], torch.finfo(scores.dtype).min).triu(1)
         weights = (scores + mask[..., : scores.shape[-1]]).softmax(-1)
         return (weights @ value).transpose(1, 2).contiguous(), weights
@@ -101,11 +108,21 @@ def boosted(arch: str, mode: str, span: tuple[int, int], n_rows: int) -> Iterato
 # --- the files ---------------------------------------------------------------------------------------
 
 
+def keep(arrays: dict[str, np.ndarray], name: str, embeddings: np.ndarray) -> None:
+    arrays[f"{name}/embeddings"] = embeddings[scenario.kept_rows(len(embeddings))]
+    arrays[f"{name}/sums"] = embeddings @ scenario.SUM
+
+
 def write(arch: str) -> None:
     model = load(arch)
     arrays: dict[str, np.ndarray] = {}
     for case in scenario.cases():
         inputs, n_audio = inputs_of(arch, case.clip)
+        if not ARCHS[arch].answers:
+            keep(arrays, case.name, made := model(**inputs).numpy())
+            assert len(made) == n_audio
+            print(f"{arch} {case.name}: {n_audio} tokens, std of embeddings {made.std():.2f}", flush=True)
+            continue
         tokens, span = prompt(arch, n_audio)
         n_rows = 1 + len(scenario.ANSWER)  # the prompt's last token and the answer's
         logits = []
@@ -113,8 +130,7 @@ def write(arch: str) -> None:
             with boosted(arch, mode, span, n_rows):
                 made, embeddings = run(arch, model, inputs, tokens)
             logits.append(made[-n_rows:])
-        arrays[f"{case.name}/embeddings"] = embeddings[scenario.kept_rows(n_audio)]
-        arrays[f"{case.name}/sums"] = embeddings @ scenario.SUM
+        keep(arrays, case.name, embeddings)
         arrays[f"{case.name}/logits"] = np.stack(logits)
         moved = [round(float(np.abs(x - logits[0]).max()), 2) for x in logits[1:]]
         print(f"{arch} {case.name}: {n_audio} tokens, std of embeddings {embeddings.std():.2f}, of logits "

@@ -17,7 +17,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from . import gemma4, gemma4_text, granite_speech, text, whisper
+from . import gemma4, gemma4_text, granite_speech, parakeet, text, whisper
 from .sizes import (
     ARCHS,
     AUDIO_EMBD,
@@ -57,7 +57,7 @@ __all__ = [
     "write_mmproj", "write_text",
 ]  # fmt: skip
 
-AUDIO: dict[str, ModuleType] = {"whisper": whisper, "granite_speech": granite_speech, "gemma4": gemma4}
+AUDIO: dict[str, ModuleType] = {"whisper": whisper, "granite_speech": granite_speech, "gemma4": gemma4, "parakeet": parakeet}
 TEXT: dict[str, ModuleType] = {"gemma4": gemma4_text}
 
 

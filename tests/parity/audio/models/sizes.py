@@ -42,6 +42,7 @@ class Arch:
     layers: int = 3  # of the encoder
     halves: bool = True  # the converter stores convolutions in F16
     kind: str = "whisper"  # the module that has its encoder
+    answers: bool = True  # with its own kind of language model
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -80,4 +81,5 @@ ARCHS = {
     "gemma4_unified": Arch(
         "gemma4", "gemma4ua", window_s=0, halves=False, layers=0, kind="gemma4", **own("<|audio>", "<audio|>")
     ),
+    "parakeet": Arch("llama", "parakeet", window_s=0, halves=False, kind="parakeet", answers=False),
 }
