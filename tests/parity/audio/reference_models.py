@@ -91,7 +91,7 @@ class Parakeet(torch.nn.Module):
             hidden_size=models.AUDIO_EMBD, num_hidden_layers=ARCHS["parakeet"].layers,
             num_attention_heads=models.AUDIO_HEADS, intermediate_size=models.AUDIO_FF, num_mel_bins=models.N_MEL,
             subsampling_conv_channels=models.N_CHANNELS, conv_kernel_size=parakeet.KERNEL,
-            attn_implementation="eager",
+            attention_bias=False, convolution_bias=False, scale_input=False, attn_implementation="eager",
         )  # fmt: skip
         self.audio_tower = transformers.ParakeetEncoder(config)
         project = modeling_nemotron_h_omni.NemotronH_Omni_Reasoning_V3MultiModalProjector

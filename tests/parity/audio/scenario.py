@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from . import clips, models
 
 REFERENCES = Path(__file__).parent / "references"
+MISTAKES = REFERENCES / "mistakes"
 
 BEFORE, AFTER, ANSWER = (3, 17, 42, 8, 60), (11, 5, 33, 71, 26, 9), (14, 50, 2, 66)
 MODES = ("off", "scale", "abs", "add")

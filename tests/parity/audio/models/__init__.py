@@ -57,7 +57,9 @@ __all__ = [
     "write_mmproj", "write_text",
 ]  # fmt: skip
 
-AUDIO: dict[str, ModuleType] = {"whisper": whisper, "granite_speech": granite_speech, "gemma4": gemma4, "parakeet": parakeet}
+AUDIO: dict[str, ModuleType] = {
+    "whisper": whisper, "granite_speech": granite_speech, "gemma4": gemma4, "parakeet": parakeet
+}  # fmt: skip
 TEXT: dict[str, ModuleType] = {"gemma4": gemma4_text}
 
 
@@ -99,8 +101,8 @@ def parameter(arch: str, name: str, shape: tuple[int, ...]) -> Array:
         x = x * gain / np.sqrt(np.prod(shape[2:] if "experts" in name else shape[1:]))
     if "conv" in name and name.endswith("weight"):
         x = 1.5 * x
-        if ARCHS[arch].halves:
-            x = x.astype(np.float16)  # the converter stores them so
+    if name.endswith("weight") and ("subsampl" in name or ("conv" in name and ARCHS[arch].halves)):
+        x = x.astype(np.float16)  # the converter stores them so, or ggml rounds them
     return x.astype(np.float32)
 
 

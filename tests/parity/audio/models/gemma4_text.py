@@ -1,4 +1,4 @@
-"""Gemma 4's language model, as in E2B (shared keys and values, embeddings per layer) and as in 12B (keys are values)."""
+"""Gemma 4's language model: as in E2B (shared keys and values, embeddings per layer), as in 12B (keys are values)."""
 
 from __future__ import annotations
 

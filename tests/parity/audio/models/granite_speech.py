@@ -87,7 +87,8 @@ def gain(name: str, shape: tuple[int, ...]) -> tuple[float, float] | None:
 # --- GGUF --------------------------------------------------------------------------------------------
 
 NAMES = {
-    "encoder.input_linear": "a.input_projection", "encoder.out": "a.enc_ctc_out", "encoder.out_mid": "a.enc_ctc_out_mid",
+    "encoder.input_linear": "a.input_projection", "encoder.out": "a.enc_ctc_out",
+    "encoder.out_mid": "a.enc_ctc_out_mid",
     "projector.qformer.layernorm": "a.proj_norm", "projector.linear": "a.proj_linear", "ff1.pre_norm": "ffn_norm",
     "ff1.up_proj": "ffn_up", "ff1.down_proj": "ffn_down", "ff2.pre_norm": "ffn_norm_1", "ff2.up_proj": "ffn_up_1",
     "ff2.down_proj": "ffn_down_1", "attn.pre_norm": "ln1", "attn.to_q": "attn_q", "attn.to_out": "attn_out",

@@ -1,6 +1,7 @@
 """Parakeet, the ears of Nemotron-H omni: a conformer with relative positions over all of a clip.
 
-Only the encoder is of that model: the language model beside it is a plain one.
+Only the encoder is of that model: the language model beside it is a plain one.  Matrices and convolutions of the
+layers have no biases, and the convolved input is not scaled: the pin knows of no other form.
 """
 
 from __future__ import annotations
@@ -28,22 +29,18 @@ def shapes(arch: str) -> Shapes:
     for il in range(ARCHS[arch].layers):
         layer = tower + f"layers.{il}."
         for name in ("feed_forward1", "feed_forward2"):
-            for part, shape in (("linear1", (AUDIO_FF, d)), ("linear2", (d, AUDIO_FF))):
-                yield layer + f"{name}.{part}.weight", shape
-                yield layer + f"{name}.{part}.bias", shape[:1]
+            yield layer + f"{name}.linear1.weight", (AUDIO_FF, d)
+            yield layer + f"{name}.linear2.weight", (d, AUDIO_FF)
         for name in ("bias_u", "bias_v"):
             yield layer + f"self_attn.{name}", (AUDIO_HEADS, d // AUDIO_HEADS)
         for name in "qkvo":
             yield layer + f"self_attn.{name}_proj.weight", (d, d)
-            yield layer + f"self_attn.{name}_proj.bias", (d,)
         yield layer + "self_attn.relative_k_proj.weight", (d, d)
-        for name, shape in (("pointwise_conv1", (2 * d, d, 1)), ("depthwise_conv", (d, 1, KERNEL))):
-            yield layer + f"conv.{name}.weight", shape
-            yield layer + f"conv.{name}.bias", shape[:1]
+        yield layer + "conv.pointwise_conv1.weight", (2 * d, d, 1)
+        yield layer + "conv.depthwise_conv.weight", (d, 1, KERNEL)
         for name in ("weight", "bias", "running_mean", "running_var"):
             yield layer + f"conv.norm.{name}", (d,)
         yield layer + "conv.pointwise_conv2.weight", (d, d, 1)
-        yield layer + "conv.pointwise_conv2.bias", (d,)
         for name in ("feed_forward1", "self_att", "conv", "feed_forward2", "out"):
             yield layer + f"norm_{name}.weight", (d,)
             yield layer + f"norm_{name}.bias", (d,)
@@ -60,8 +57,6 @@ def gain(name: str, shape: tuple[int, ...]) -> tuple[float, float] | None:
         return 0.0, 0.3
     if name.endswith("running_var"):
         return 1.0, 0.1
-    if name.endswith("subsampling.linear.weight"):
-        return 0.0, 0.3 / shape[1] ** 0.5  # multiplied by sqrt(AUDIO_EMBD)
     return None
 
 
@@ -120,7 +115,7 @@ def tensors(arch: str, parameters: Mapping[str, Array]) -> Iterator[tuple[str, N
             if module == "conv.depthwise_conv" and kind == "weight":
                 x = x[..., None].transpose(3, 1, 0, 2)
             elif module.startswith("conv.pointwise"):
-                x = x.reshape(1, -1, 1, 1) if kind == "bias" else x[..., 0]
+                x = x[..., 0]
             yield f"{block}{NAMES[module]}.{kind}", x
     yield "a.mel_filters", mel_filters()
     yield "a.window", window()
