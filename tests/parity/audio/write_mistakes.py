@@ -171,8 +171,8 @@ def flamingo_one_window(model: Any) -> Any:
     )
 
 
-def turned_back(plain: Any) -> Any:
-    return lambda hidden, cos, sin: plain(hidden, cos, -sin)
+def turned_back(hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    return ROTATE_TIME(hidden, cos, -sin)
 
 
 # --- all of them -------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ MISTAKES: dict[str, dict[str, tuple[Case, Change]]] = {
     },
     "musicflamingo": {
         "no rotation": (Case(1.7, "loud"), setting(FLAMINGO, "apply_rotary_time_emb", lambda x, *_: x)),
-        "turned the other way": (Case(1.7, "loud"), setting(FLAMINGO, "apply_rotary_time_emb", turned_back(ROTATE_TIME))),
+        "turned the other way": (Case(1.7, "loud"), setting(FLAMINGO, "apply_rotary_time_emb", turned_back)),
         "time starts again in every window": (Case(31.0, "loud"), flamingo_one_window),
         "no mask": (Case(1.7, "loud"), unmasked("input_features_mask")),
         "another floor": (Case(1.7, "quiet"), whisper_floor),

@@ -58,6 +58,7 @@ def own(begin: str, end: str) -> dict[str, tuple[str, ...]]:
     return {"begin": (begin,), "end": (end,), "more": (begin, end)}
 
 
+# fmt: off
 ARCHS = {
     "ultravox": Arch("llama", "ultravox", stack=ULTRAVOX_STACK),
     "qwen2_audio": Arch("qwen2", "qwen2a", ("<|audio_bos|>",), ("<|audio_eos|>",), limit_s=30),
@@ -72,7 +73,10 @@ ARCHS = {
     "qwen3_asr": Arch(
         "qwen3vl", "qwen3a", ("<|audio_start|>",), ("<|audio_end|>",), sections=(3, 3, 2), window_s=0, layers=4
     ),
-    "glmasr": Arch("llama", "glma", stack=GLM_STACK, limit_s=655, **own("<|begin_of_audio|>", "<|end_of_audio|>")),
+    "glmasr": Arch(
+        "llama", "glma", stack=GLM_STACK, limit_s=630,  # it says 655, which are 21 whole windows
+        **own("<|begin_of_audio|>", "<|end_of_audio|>"),
+    ),
     "musicflamingo": Arch(
         "qwen2", "musicflamingo", limit_s=1200, halves=False, **own("<|sound_bos|>", "<|sound_eos|>")
     ),
@@ -83,3 +87,4 @@ ARCHS = {
     ),
     "parakeet": Arch("llama", "parakeet", window_s=0, halves=False, kind="parakeet", answers=False),
 }
+# fmt: on
