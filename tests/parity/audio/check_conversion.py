@@ -1,4 +1,4 @@
-"""Hold the files of models.py to the pinned llama.cpp's own converter: the same tensors, the same hyperparameters.
+"""Hold the files of models to the pinned llama.cpp's own converter: the same tensors, the same hyperparameters.
 
 Run by hand where torch, transformers and safetensors are installed, from the root of the repository, with the folder
 of llama.cpp inside the pinned source distribution:

@@ -237,7 +237,7 @@ def gemma(arch: str) -> torch.nn.Module:
 
 
 def load(arch: str) -> torch.nn.Module:
-    """The model with the parameters of models.py; whatever it has besides belongs to seeing."""
+    """The model with the parameters of models; whatever it has besides belongs to seeing."""
     model = build(arch).eval()
     own = {name.removeprefix("model."): value for name, value in model.state_dict(keep_vars=True).items()}
     own = {

@@ -1,6 +1,7 @@
 """Write references/*.npz: what the reference implementations make of the clips, with and without MATA.
 
-Run by hand, from the root of the repository, where torch==2.13.0, transformers==5.23.0, numpy and gguf are installed:
+Run by hand, from the root of the repository, where torch==2.13.0, transformers==5.23.0, numpy and gguf are installed,
+and torchaudio for Granite Speech:
 
     python -m tests.parity.audio.write_references [ARCH ...]
 

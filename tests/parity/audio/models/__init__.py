@@ -50,11 +50,11 @@ from .sizes import (
 )
 
 __all__ = [
-    "ARCHS", "AUDIO_EMBD", "AUDIO_FF", "AUDIO_HEADS", "AUDIO_TOKEN", "END_TOKEN", "FORMULA", "GLM_STACK", "HEAD_DIM",
-    "MARKERS", "N_CHANNELS", "N_CTX", "N_EMBD", "N_EXPERT", "N_EXPERT_USED", "N_FF", "N_FF_EXPERT", "N_HEAD", "N_HEAD_KV",
-    "N_LAYER", "N_MEL", "N_POS", "ROPE_BASE", "TOKENS", "ULTRAVOX_MID", "ULTRAVOX_STACK", "VOXTRAL_STACK", "Arch",
-    "Array", "add_word_tokenizer", "audio_tensors", "parameter", "parameters", "shapes", "stored_only", "text_tensors",
-    "write_mmproj", "write_text",
+    "ARCHS", "AUDIO_EMBD", "AUDIO_FF", "AUDIO_HEADS", "AUDIO_TOKEN", "END_TOKEN", "FORMULA", "GLM_STACK",
+    "HEAD_DIM", "MARKERS", "N_CHANNELS", "N_CTX", "N_EMBD", "N_EXPERT", "N_EXPERT_USED", "N_FF", "N_FF_EXPERT",
+    "N_HEAD", "N_HEAD_KV", "N_LAYER", "N_MEL", "N_POS", "ROPE_BASE", "TOKENS", "ULTRAVOX_MID", "ULTRAVOX_STACK",
+    "VOXTRAL_STACK", "Arch", "Array", "add_word_tokenizer", "audio_tensors", "parameter", "parameters", "shapes",
+    "stored_only", "text_tensors", "write_mmproj", "write_text",
 ]  # fmt: skip
 
 FORMULA = whisper.FORMULA
