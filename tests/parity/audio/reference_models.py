@@ -213,7 +213,8 @@ def build(arch: str) -> torch.nn.Module:
 def gemma(arch: str) -> torch.nn.Module:
     about = {
         **text_config(arch), "tie_word_embeddings": True, "head_dim": models.HEAD_DIM,
-        "global_head_dim": gemma4_text.HEAD_DIM_FULL, "layer_types": list(gemma4_text.LAYERS),
+        "global_head_dim": gemma4_text.HEAD_DIM_FULL, "layer_types": list(gemma4_text.layers(arch)),
+        "num_hidden_layers": len(gemma4_text.layers(arch)),
         "sliding_window": gemma4_text.SLIDING, "final_logit_softcapping": gemma4_text.SOFTCAP,
     }  # fmt: skip
     common = {"vision_config": None, "audio_token_id": models.AUDIO_TOKEN}

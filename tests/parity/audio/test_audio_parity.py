@@ -101,7 +101,10 @@ def answer(session: Any) -> Array:
     return np.array(rows)
 
 
-def set_mata(session: Any, mode: str, span: tuple[int, int], alpha: tuple[float, ...] = scenario.ALPHA) -> None:
+Alpha = tuple[float, ...]
+
+
+def set_mata(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> None:
     if mode != "off":
         session.set_mata(mode, alpha, [(*span, 1.0)])
 
@@ -162,7 +165,7 @@ def test_logits(engines: Engines, heard: Clips, arch: str, case: Case, cache_typ
         assert span == (n_before, n_before + len(reference(arch)[f"{case.name}/sums"]))
         for mode, wanted in zip(scenario.MODES, reference(arch)[f"{case.name}/logits"], strict=True):
             with closing(before.fork()) as session:
-                set_mata(session, mode, span)
+                set_mata(session, mode, span, models.ARCHS[arch].alpha)
                 difference = off_by(answer(session), wanted)
             print(f"{mode}: max|dlogit| {difference[0]:.1e}, KL {difference[1]:.1e}")
             assert difference[0] <= greatest, mode
@@ -172,29 +175,29 @@ def test_logits(engines: Engines, heard: Clips, arch: str, case: Case, cache_typ
 # --- what the comparison can tell apart ------------------------------------------------------------------
 
 
-def _end_early(session: Any, mode: str, span: tuple[int, int]) -> Array:
-    set_mata(session, mode, (span[0], span[1] - 1))
+def _end_early(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> Array:
+    set_mata(session, mode, (span[0], span[1] - 1), alpha)
     return answer(session)
 
 
-def _start_late(session: Any, mode: str, span: tuple[int, int]) -> Array:
-    set_mata(session, mode, (span[0] + 1, span[1]))
+def _start_late(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> Array:
+    set_mata(session, mode, (span[0] + 1, span[1]), alpha)
     return answer(session)
 
 
-def _layers_down(session: Any, mode: str, span: tuple[int, int]) -> Array:
-    set_mata(session, mode, span, (*scenario.ALPHA[1:], scenario.ALPHA[0]))
+def _layers_down(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> Array:
+    set_mata(session, mode, span, (*alpha[1:], alpha[0]))
     return answer(session)
 
 
-def _layers_up(session: Any, mode: str, span: tuple[int, int]) -> Array:
-    set_mata(session, mode, span, (scenario.ALPHA[-1], *scenario.ALPHA[:-1]))
+def _layers_up(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> Array:
+    set_mata(session, mode, span, (alpha[-1], *alpha[:-1]))
     return answer(session)
 
 
-def _all_rows(session: Any, mode: str, span: tuple[int, int]) -> Array:
+def _all_rows(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> Array:
     """Every row of the question predicts, because it is fed on its own."""
-    set_mata(session, mode, span)
+    set_mata(session, mode, span, alpha)
     for token in scenario.AFTER[:-1]:
         session.feed_tokens([token])
     rows = []
@@ -204,8 +207,8 @@ def _all_rows(session: Any, mode: str, span: tuple[int, int]) -> Array:
     return np.array(rows)
 
 
-def _prefill_only(session: Any, mode: str, span: tuple[int, int]) -> Array:
-    set_mata(session, mode, span)
+def _prefill_only(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> Array:
+    set_mata(session, mode, span, alpha)
     session.feed_tokens(scenario.AFTER)
     rows = [session.logits()]
     session.clear_mata()
@@ -215,10 +218,10 @@ def _prefill_only(session: Any, mode: str, span: tuple[int, int]) -> Array:
     return np.array(rows)
 
 
-def _decode_only(session: Any, mode: str, span: tuple[int, int]) -> Array:
+def _decode_only(session: Any, mode: str, span: tuple[int, int], alpha: Alpha) -> Array:
     session.feed_tokens(scenario.AFTER)
     rows = [session.logits()]
-    set_mata(session, mode, span)
+    set_mata(session, mode, span, alpha)
     for token in scenario.ANSWER:
         session.feed_tokens([token])
         rows.append(session.logits())
@@ -240,7 +243,7 @@ def test_mistakes_fail(engines: Engines, heard: Clips, arch: str, mistake: Calla
             if mode == "off":
                 continue
             with closing(before.fork()) as session:
-                greatest, kl = off_by(mistake(session, mode, span), wanted)
+                greatest, kl = off_by(mistake(session, mode, span, models.ARCHS[arch].alpha), wanted)
             print(f"{mode}: max|dlogit| {greatest:.1e}, KL {kl:.1e}")
             assert greatest > gate(arch)[0] or kl > gate(arch)[1], mode
 

@@ -90,7 +90,7 @@ def boosted(arch: str, mode: str, span: tuple[int, int], n_rows: int) -> Iterato
         groups = query.shape[1] // key.shape[1]
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
         scores = query @ key.transpose(2, 3) * scaling
-        if (alpha := scenario.ALPHA[layer.layer_idx]) and mode != "off":
+        if (alpha := ARCHS[arch].alpha[layer.layer_idx]) and mode != "off":
             part = scores[:, :, -n_rows:, span[0] : span[1]]
             part += alpha * {"scale": part, "abs": part.abs(), "add": torch.ones_like(part)}[mode]
         if (mask := attention_mask) is None:

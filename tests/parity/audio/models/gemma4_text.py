@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 import gguf
 import numpy as np
 
-from .sizes import HEAD_DIM, N_CTX, N_EMBD, N_FF, N_HEAD, N_HEAD_KV, N_LAYER, Array
+from .sizes import ARCHS, HEAD_DIM, N_CTX, N_EMBD, N_FF, N_HEAD, N_HEAD_KV, Array
 
-LAYERS = ("sliding_attention", "full_attention") * (N_LAYER // 2)
+PAIR = ("sliding_attention", "full_attention")
 SLIDING = 48  # positions, fewer than the shortest clips but one have
 HEAD_DIM_FULL, N_SHARED, N_PER_LAYER = 2 * HEAD_DIM, 2, 8
 N_HEAD_KV_FULL = 1  # where keys are values
@@ -21,18 +21,23 @@ def _is_unified(arch: str) -> bool:
     return arch == "gemma4_unified"
 
 
+def layers(arch: str) -> tuple[str, ...]:
+    """The kind of each layer's attention.  E2B's last ones make no keys and values of their own."""
+    return PAIR * (len(ARCHS[arch].alpha) // 2)
+
+
 def _is_shared(arch: str, il: int) -> bool:
-    return not _is_unified(arch) and il >= N_LAYER - N_SHARED
+    return not _is_unified(arch) and il >= len(layers(arch)) - N_SHARED
 
 
 def shapes(arch: str, n_vocab: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    d, unified = N_EMBD, _is_unified(arch)
+    d, unified, kinds = N_EMBD, _is_unified(arch), layers(arch)
     yield "language_model.embed_tokens.weight", (n_vocab, d)
     if not unified:
-        yield "language_model.embed_tokens_per_layer.weight", (n_vocab, N_LAYER * N_PER_LAYER)
-        yield "language_model.per_layer_model_projection.weight", (N_LAYER * N_PER_LAYER, d)
+        yield "language_model.embed_tokens_per_layer.weight", (n_vocab, len(kinds) * N_PER_LAYER)
+        yield "language_model.per_layer_model_projection.weight", (len(kinds) * N_PER_LAYER, d)
         yield "language_model.per_layer_projection_norm.weight", (N_PER_LAYER,)
-    for il, kind in enumerate(LAYERS):
+    for il, kind in enumerate(kinds):
         layer = f"language_model.layers.{il}."
         full = kind == "full_attention"
         head = HEAD_DIM_FULL if full else HEAD_DIM
@@ -98,16 +103,16 @@ def tensors(arch: str, parameters: Mapping[str, Array]) -> Iterator[tuple[str, A
 
 
 def add_keys(arch: str, writer: gguf.GGUFWriter, n_vocab: int) -> None:
-    unified = _is_unified(arch)
+    unified, kinds = _is_unified(arch), layers(arch)
     writer.add_context_length(N_CTX)
     writer.add_embedding_length(N_EMBD)
-    writer.add_block_count(N_LAYER)
+    writer.add_block_count(len(kinds))
     writer.add_head_count(N_HEAD)
     if unified:
         writer.add_feed_forward_length(N_FF)
-        writer.add_head_count_kv([N_HEAD_KV_FULL if kind == "full_attention" else N_HEAD_KV for kind in LAYERS])
+        writer.add_head_count_kv([N_HEAD_KV_FULL if kind == "full_attention" else N_HEAD_KV for kind in kinds])
     else:
-        writer.add_feed_forward_length([2 * N_FF if _is_shared(arch, il) else N_FF for il in range(N_LAYER)])
+        writer.add_feed_forward_length([2 * N_FF if _is_shared(arch, il) else N_FF for il in range(len(kinds))])
         writer.add_head_count_kv(N_HEAD_KV)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(ROPE_BASE_FULL)
@@ -119,7 +124,7 @@ def add_keys(arch: str, writer: gguf.GGUFWriter, n_vocab: int) -> None:
     writer.add_key_length_swa(HEAD_DIM)
     writer.add_value_length_swa(HEAD_DIM)
     writer.add_sliding_window(SLIDING)
-    writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in LAYERS])
+    writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in kinds])
     writer.add_shared_kv_layers(0 if unified else N_SHARED)
     writer.add_embedding_length_per_layer_input(0 if unified else N_PER_LAYER)
     writer.add_final_logit_softcapping(SOFTCAP)

@@ -43,6 +43,7 @@ class Arch:
     halves: bool = True  # the converter stores convolutions in F16
     kind: str = "whisper"  # the module that has its encoder
     answers: bool = True  # with its own kind of language model
+    alpha: tuple[float, ...] = (0.0, 0.5, 0.5, 0.0)  # of MATA, for each layer of the language model
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -81,7 +82,11 @@ ARCHS = {
         "qwen2", "musicflamingo", limit_s=1200, halves=False, **own("<|sound_bos|>", "<|sound_eos|>")
     ),
     "granite_speech": Arch("granite", "granite_speech", window_s=0, layers=4, halves=False, kind="granite_speech"),
-    "gemma4": Arch("gemma4", "gemma4a", limit_s=30, halves=False, kind="gemma4", **own("<|audio>", "<audio|>")),
+    "gemma4": Arch(
+        "gemma4", "gemma4a", limit_s=30, halves=False, kind="gemma4", **own("<|audio>", "<audio|>"),
+        # a layer of each kind, and one that shares keys; boosted rows show only where others make keys after them
+        alpha=(0.0, 0.5, 0.5, 0.0, 0.5, 0.0),
+    ),
     "gemma4_unified": Arch(
         "gemma4", "gemma4ua", window_s=0, halves=False, layers=0, kind="gemma4", **own("<|audio>", "<audio|>")
     ),
