@@ -28,9 +28,8 @@ TEXT = {
     "num_key_value_heads": models.N_HEAD_KV, "max_position_embeddings": models.N_CTX, "tie_word_embeddings": False,
 }  # fmt: skip
 AUDIO = {
-    "d_model": models.AUDIO_EMBD, "num_mel_bins": models.N_MEL,
-    "encoder_attention_heads": models.AUDIO_HEADS, "encoder_ffn_dim": models.AUDIO_FF,
-    "max_source_positions": models.N_POS,
+    "num_mel_bins": models.N_MEL, "encoder_attention_heads": models.AUDIO_HEADS,
+    "encoder_ffn_dim": models.AUDIO_FF, "max_source_positions": models.N_POS,
 }  # fmt: skip
 SEEING = {"vision_start_token_id": 0, "image_token_id": 1, "video_token_id": 2}  # not in the prompts
 VISION = {"depth": 1, "hidden_size": 16, "num_heads": 1, "intermediate_size": 16, "out_hidden_size": models.N_EMBD}
@@ -112,7 +111,7 @@ def text_config(arch: str) -> dict[str, Any]:
 
 
 def audio_config(arch: str) -> dict[str, Any]:
-    return {"encoder_layers": ARCHS[arch].layers, **AUDIO}
+    return {"encoder_layers": ARCHS[arch].layers, "d_model": ARCHS[arch].width, **AUDIO}
 
 
 def build(arch: str) -> torch.nn.Module:

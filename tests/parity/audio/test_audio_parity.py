@@ -21,7 +21,7 @@ from parity.audio.scenario import Case
 EMBEDDINGS_OFF_BY, EMBEDDINGS_OFF_BY_FLASH = 4e-3, 1e-2
 MORE_OR_LESS = {
     "audioflamingo3": 2e-5,
-    "musicflamingo": 3e-4,  # the reference takes sines of large angles in F32
+    "musicflamingo": 2e-4,  # the reference takes sines of large angles in F32
     "gemma4": 6e-3,  # both its convolutions see rounded input, over 128 channels
     "gemma4_unified": 2e-5,  # no convolution
     "parakeet": 1e-2,  # the same

@@ -40,6 +40,7 @@ class Arch:
     limit_s: int = 0  # the reference hears no more
     more: tuple[str, ...] = ()  # markers that only its tokenizer has
     layers: int = 3  # of the encoder
+    width: int = AUDIO_EMBD  # of a Whisper-like encoder
     halves: bool = True  # the converter stores convolutions in F16
     kind: str = "whisper"  # the module that has its encoder
     answers: bool = True  # with its own kind of language model
@@ -79,7 +80,8 @@ ARCHS = {
         **own("<|begin_of_audio|>", "<|end_of_audio|>"),
     ),
     "musicflamingo": Arch(
-        "qwen2", "musicflamingo", limit_s=1200, halves=False, **own("<|sound_bos|>", "<|sound_eos|>")
+        "qwen2", "musicflamingo", limit_s=1200, halves=False, **own("<|sound_bos|>", "<|sound_eos|>"),
+        width=60,  # of which a fifth is even: each of two axes rotates that many channels, in pairs
     ),
     "granite_speech": Arch("granite", "granite_speech", window_s=0, layers=4, halves=False, kind="granite_speech"),
     "gemma4": Arch(

@@ -36,7 +36,7 @@ def shapes(arch: str) -> Shapes:
 
 
 def _convolutions(arch: str) -> Shapes:
-    d, tower = AUDIO_EMBD, "audio_tower."
+    d, tower = ARCHS[arch].width, "audio_tower."
     if arch in OVER_BOTH:
         for i in (1, 2, 3):
             yield tower + f"conv2d{i}.weight", (N_CHANNELS, 1 if i == 1 else N_CHANNELS, 3, 3)
@@ -49,7 +49,7 @@ def _convolutions(arch: str) -> Shapes:
 
 
 def _encoder_shapes(arch: str) -> Shapes:
-    d, tower = AUDIO_EMBD, "audio_tower."
+    d, tower = ARCHS[arch].width, "audio_tower."
     yield from _convolutions(arch)
     if arch not in FORMULA:
         yield tower + "embed_positions.weight", (N_POS, d)
@@ -92,7 +92,7 @@ def _glm_shapes() -> Shapes:
 
 
 def _projector_shapes(arch: str) -> Shapes:
-    d, projector, tower = AUDIO_EMBD, "multi_modal_projector.", "audio_tower."
+    d, projector, tower = ARCHS[arch].width, "multi_modal_projector.", "audio_tower."
     match arch:
         case "ultravox":
             yield projector + "ln_pre.weight", (d * ULTRAVOX_STACK,)
@@ -198,7 +198,7 @@ def tensors(arch: str, parameters: Mapping[str, Array]) -> Iterator[tuple[str, N
 def keys(arch: str) -> Iterator[tuple[str, object]]:
     about = ARCHS[arch]
     yield "clip.audio.projector_type" if arch in OVER_BOTH else "clip.projector_type", about.projector
-    yield "clip.audio.embedding_length", AUDIO_EMBD
+    yield "clip.audio.embedding_length", about.width
     yield "clip.audio.feed_forward_length", AUDIO_FF
     yield "clip.audio.block_count", about.layers
     yield "clip.audio.attention.head_count", AUDIO_HEADS
