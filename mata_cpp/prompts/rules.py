@@ -5,7 +5,8 @@ lost there.  A rule says it again: what stands around a clip, what joins clips a
 first, and which system message the model gets when nobody gives one.
 
 Sources: the chat templates of the processors in transformers (Qwen2-Audio, Qwen2.5-Omni, Qwen3-Omni, Audio
-Flamingo 3), mistral-common's instruct tokenizer 7 (Voxtral), fixie's pipeline (Ultravox).  tests/parity/prompts
+Flamingo 3, Gemma 4), its processor (Qwen3-ASR, the markers of Music Flamingo), mistral-common's instruct tokenizer 7
+(Voxtral), fixie's pipeline (Ultravox), GLM-ASR's inference.py, IBM's examples (Granite Speech).  tests/parity/prompts
 holds every rule to them.
 """
 
@@ -24,6 +25,20 @@ CHATML = """\
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
 """
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
+
+GEMMA = """\
+{{ bos_token }}
+{%- for message in messages -%}
+{{ '<|turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\\n' }}
+{{- message['content'] | trim }}{{ '<turn|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|turn>model\\n' }}{%- endif -%}
+"""
+
+GLM = """\
+{%- for message in messages -%}{{ '<|' + message['role'] + '|>\\n' + message['content'] }}{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}{%- endif -%}
+"""
 
 INSTRUCT = """\
 {{ bos_token }}
@@ -100,6 +115,34 @@ RULES = {
         "[AUDIO]", "[BEGIN_AUDIO]", joiner="", template=INSTRUCT, needs=("[INST]", "[/INST]"), replaces=True
     ),
     "ultravox": PromptRule("<|audio|>", joiner=" ", clips_last=True),
+    "gemma4": PromptRule("<|audio|>", "<|audio>", "<audio|>", joiner="", template=GEMMA, needs=("<|turn>", "<turn|>")),
+    "qwen3asr": PromptRule(
+        "<|audio_pad|>",
+        "<|audio_start|>",
+        "<|audio_end|>",
+        joiner="",
+        system="",  # words to expect, where there are any
+        template=CHATML,
+        needs=CHATML_TOKENS,
+    ),
+    "glmasr": PromptRule(
+        "<|pad|>",
+        "<|begin_of_audio|>",
+        "<|end_of_audio|>",
+        joiner="<|user|>\n",  # a turn for what was heard, and one for what is asked about it
+        template=GLM,
+        needs=("<|user|>", "<|assistant|>"),
+    ),
+    "musicflamingo2601": PromptRule(
+        "<sound>",
+        "<|sound_bos|>",
+        "<|sound_eos|>",
+        joiner="",
+        system=HELPFUL,
+        template=CHATML,
+        needs=CHATML_TOKENS,
+    ),
+    "granite": PromptRule("<|audio|>", joiner=""),
 }
 """By the name that the engine gives for an architecture (csrc/llama/audio)."""
 

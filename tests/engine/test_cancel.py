@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -36,7 +37,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AudioChat]:
     tokenizer = partial(add_tokenizer, arch="qwen2_audio", template=templates.TEXT["qwen2_audio"])
     text = models.write_text("qwen2_audio", folder / "text.gguf", tokenizer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "AUDIO_LAYERS", N_LAYERS)
+        patch.setitem(models.ARCHS, "qwen2_audio", replace(models.ARCHS["qwen2_audio"], layers=N_LAYERS))
         mmproj = models.write_mmproj("qwen2_audio", folder / "mmproj.gguf")
     with AudioChat(text, mmproj=mmproj, n_ctx=2048, n_threads=1) as opened:
         yield opened

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from . import clips, models
 
 REFERENCES = Path(__file__).parent / "references"
+MISTAKES = REFERENCES / "mistakes"
 
 BEFORE, AFTER, ANSWER = (3, 17, 42, 8, 60), (11, 5, 33, 71, 26, 9), (14, 50, 2, 66)
 MODES = ("off", "scale", "abs", "add")
-ALPHA = (0.0, 0.5, 0.5, 0.0)  # per layer
 
 SUM: NDArray[np.float32] = (
     np.random.RandomState(1).standard_normal(models.N_EMBD).astype(np.float32) / models.N_EMBD**0.5

@@ -37,11 +37,18 @@ def test_damaged_projector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch
 
     text = models.write_text(arch, tmp_path / "text.gguf")
     sound = list(models.audio_tensors(arch))
+    engine = _core.Engine(str(text), str(models.write_mmproj(arch, tmp_path / "sound.gguf")), n_ctx=256, n_threads=1)
+    checked = engine.projector_checked
+    engine.close()
+    if not checked:
+        pytest.skip("not checked")  # which test_audio_parity.py does not let pass
     for broken in kinds(arch):
         if damage == "missing" and broken.endswith(OPTIONAL):
             continue
-        if damage == "fewer rows" and broken == "a.position_embd.weight" and arch.endswith("omni"):
+        if damage == "fewer rows" and broken == "a.position_embd.weight" and arch in models.FORMULA:
             continue  # positions restart long before their end
+        if arch == "glmasr" and broken in ("a.position_embd.weight", "v.boi", "v.eoi"):
+            continue  # stored for nothing
         made = [(name, DAMAGE[damage](x) if name == broken else x) for name, x in sound]
         monkeypatch.setattr(models, "audio_tensors", lambda _, made=made: (t for t in made if t[1] is not None))
         projector = models.write_mmproj(arch, tmp_path / "mmproj.gguf")

@@ -17,13 +17,13 @@ import pytest
 from parity.audio import models
 from parity.prompts import scenario, templates
 from parity.prompts.scenario import CASES, Turn
-from parity.prompts.vocabulary import add_tokenizer, vocabulary
+from parity.prompts.vocabulary import SPECIAL, add_tokenizer, vocabulary
 
 from mata_cpp import Audio, AudioChat
 from mata_cpp.prompts.builder import Message, PromptBuilder
 from mata_cpp.prompts.rules import PLAIN, RULES
 
-ARCHS = tuple(models.ARCHS)
+ARCHS = tuple(SPECIAL)
 REFERENCES = scenario.load()
 GGUFS = [(arch, kind) for kind, held in (("text", templates.TEXT), ("audio", templates.AUDIO)) for arch in held]
 GGUFS += [(arch, "none") for arch in ARCHS if arch != "ultravox"]  # text models of any kind
