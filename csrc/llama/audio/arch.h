@@ -37,6 +37,9 @@ struct mata_audio_arch {
     // Whether the projector is of this architecture. text: null where no language model is known (yet).
     bool (*is)(const clip_ctx * ctx, const llama_model * text);
 
+    // Throws unless the tensors fit each other, for what libmtmd's own graph takes for granted. Null: graph checks.
+    void (*check)(const clip_model & model);
+
     // Null: libmtmd's own.
     std::unique_ptr<mtmd_audio_preprocessor> (*features)(const clip_ctx * ctx);
     std::unique_ptr<clip_graph> (*graph)(clip_ctx * ctx, const clip_image_f32 & frames);
@@ -58,7 +61,7 @@ const char * text_architecture(const llama_model * text);
 
 // The rest is called by the patches.
 
-// Once the language model is known.
+// Once the language model is known. Throws where the projector's tensors do not fit.
 void mata_audio_choose(clip_ctx * ctx, const llama_model * text);
 
 // Null: an architecture without a row, which is heard as libmtmd does it.
@@ -72,3 +75,4 @@ bool mata_audio_set_inputs(const clip_ctx * ctx, const clip_image_f32 & frames, 
 // Defined by the patches: null without an audio encoder.
 const clip_ctx * mata_mtmd_audio_ctx(const mtmd_context * ctx);
 void             mata_clip_set_arch(clip_ctx * ctx, const mata_audio_arch * arch);
+const clip_model & mata_clip_model(const clip_ctx * ctx);

@@ -18,6 +18,7 @@ const mata_audio_arch AUDIO_FLAMINGO_3 = {
     /* end            */ "",
     /* adapters_hear  */ false,
     /* is             */ is,
+    /* check          */ nullptr,
     /* features       */ make_features<qwen2_audio_features>,
     /* graph          */ make_graph<audio_flamingo_graph>,
     /* n_tokens       */ qwen2_audio_tokens,

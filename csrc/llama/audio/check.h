@@ -5,6 +5,7 @@
 #include "ggml.h"
 
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 
@@ -37,6 +38,31 @@ inline bool is_row(const ggml_tensor * b, int64_t n) {
 
 inline bool is_row_or_null(const ggml_tensor * b, int64_t n) {
     return !b || is_row(b, n);
+}
+
+inline void require_matrix(const ggml_tensor * w, int64_t n_in, int64_t n_out, const char * what) {
+    require(is_matrix(w, n_in, n_out), what);
+}
+
+inline void require_rows(std::initializer_list<const ggml_tensor *> rows, int64_t n, const char * what) {
+    for (const ggml_tensor * row : rows) {
+        require(is_row(row, n), what);
+    }
+}
+
+// The rows of a matrix that has n_in columns.
+inline int64_t rows_of(const ggml_tensor * w, int64_t n_in, const char * what) {
+    require(w && w->ne[1] > 0 && is_matrix(w, n_in, w->ne[1]), what);
+    return w->ne[1];
+}
+
+// Two matrices, n -> any -> n
+inline void require_ffn(const ggml_tensor * up, const ggml_tensor * down, int64_t n) {
+    require_matrix(down, rows_of(up, n, "a feed-forward matrix"), n, "a feed-forward matrix");
+}
+
+inline bool is_conv2d(const ggml_tensor * w, int64_t width, int64_t n_in, int64_t n_out) {
+    return is_float(w) && w->ne[0] == width && w->ne[1] == width && w->ne[2] == n_in && w->ne[3] == n_out;
 }
 
 } // namespace mata_audio

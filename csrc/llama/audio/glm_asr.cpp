@@ -95,6 +95,7 @@ const mata_audio_arch GLM_ASR = {
     /* end            */ "<|end_of_audio|>",
     /* adapters_hear  */ false,
     /* is             */ is,
+    /* check          */ nullptr,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<graph>,
     /* n_tokens       */ n_tokens,

@@ -70,6 +70,7 @@ const mata_audio_arch QWEN25_OMNI = {
     /* end            */ nullptr,
     /* adapters_hear  */ false,
     /* is             */ is,
+    /* check          */ nullptr,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<graph>,
     /* n_tokens       */ n_tokens,

@@ -58,6 +58,7 @@ const mata_audio_arch QWEN2_AUDIO = {
     /* end            */ nullptr,
     /* adapters_hear  */ false,
     /* is             */ is,
+    /* check          */ nullptr,
     /* features       */ make_features<qwen2_audio_features>,
     /* graph          */ make_graph<graph>,
     /* n_tokens       */ qwen2_audio_tokens,

@@ -37,6 +37,7 @@ const mata_audio_arch QWEN3_ASR = {
     /* end            */ nullptr,
     /* adapters_hear  */ false,
     /* is             */ is,
+    /* check          */ nullptr,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<qwen3_audio_graph>,
     /* n_tokens       */ qwen3_audio_tokens,

@@ -44,7 +44,11 @@ static const mata_audio_arch * row_of(const clip_ctx * ctx, const llama_model * 
 }
 
 void mata_audio_choose(clip_ctx * ctx, const llama_model * text) {
-    mata_clip_set_arch(ctx, row_of(ctx, text));
+    const mata_audio_arch * arch = row_of(ctx, text);
+    if (arch && arch->check) {
+        arch->check(mata_clip_model(ctx));
+    }
+    mata_clip_set_arch(ctx, arch);
 }
 
 const mata_audio_arch * mata_audio_arch_of(const clip_ctx * ctx) {

@@ -118,6 +118,7 @@ const mata_audio_arch ULTRAVOX = {
     /* end            */ nullptr,
     /* adapters_hear  */ false,
     /* is             */ is,
+    /* check          */ nullptr,
     /* features       */ make_features<features>,
     /* graph          */ make_graph<graph>,
     /* n_tokens       */ n_tokens,
