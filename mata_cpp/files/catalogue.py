@@ -182,7 +182,6 @@ ENTRIES = (
             },
             HubFile("mmproj-gemma-4-E2B-it-bf16.gguf", 986_800_000, "size"),
         ),
-        notes=(NO_PARITY,),
     ),
     Entry(
         "gemma-4-e4b",
@@ -199,7 +198,6 @@ ENTRIES = (
             },
             HubFile("mmproj-gemma-4-E4B-it-bf16.gguf", 991_551_968),
         ),
-        notes=(NO_PARITY,),
     ),
     Entry(
         "gemma-4-12b",
@@ -212,7 +210,7 @@ ENTRIES = (
             {"Q4_0": HubFile("gemma-4-12B-it-Q4_0.gguf", 7_219_673_216)},
             HubFile("mmproj-gemma-4-12B-it-BF16.gguf", 175_100_000, "name and size"),
         ),
-        notes=(NO_PARITY, "Users of llama.cpp report that it loops or answers gibberish about sound."),
+        notes=("Users of llama.cpp report that it loops or answers gibberish about sound.",),
     ),
     Entry(
         "voxtral-mini-3b",
@@ -284,7 +282,6 @@ ENTRIES = (
             },
             HubFile("mmproj-Qwen3-ASR-0.6B-Q8_0.gguf", 214_400_000, "size"),
         ),
-        notes=(NO_PARITY,),
     ),
     Entry(
         "qwen3-asr-1.7b",
@@ -300,7 +297,6 @@ ENTRIES = (
             },
             HubFile("mmproj-Qwen3-ASR-1.7B-Q8_0.gguf", 355_709_344),
         ),
-        notes=(NO_PARITY,),
     ),
     Entry(
         "granite-speech",
@@ -316,7 +312,6 @@ ENTRIES = (
             },
             HubFile("mmproj-model-f16.gguf", 1_159_354_752),
         ),
-        notes=(NO_PARITY,),
     ),
     Entry(
         "lfm2.5-audio",
