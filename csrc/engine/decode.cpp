@@ -167,6 +167,9 @@ void Engine::check_servers() {
 }
 
 void Engine::run_batch(const llama_batch & batch, bool with_adapters) {
+    if (broken_) { // by another batch of the same step
+        throw Error(ErrorKind::Engine, broken_why_ + ": load the model again");
+    }
     check_servers(); // it may have been lost since the last batch
     take_logged_errors();
     if (with_adapters != adapters_on_ && !adapters_.empty()) {
@@ -180,11 +183,17 @@ void Engine::run_batch(const llama_batch & batch, bool with_adapters) {
         Guard guard;
         status = llama_decode(ctx_.get(), batch);
     } catch (const Aborted & e) {
-        broken_     = true;
-        broken_why_ = e.what();
+        broken_        = true;
+        threads_stuck_ = true;
+        broken_why_    = e.what();
         throw;
     } catch (const std::bad_alloc &) {
         throw Error(ErrorKind::Engine, "out of memory: take a smaller n_ctx or n_batch, or feed fewer rows with logits at once");
+    } catch (const Error &) {
+        throw;
+    } catch (const std::exception & e) { // where compute buffers are made anew
+        check_servers();
+        throw Error(ErrorKind::Engine, e.what());
     }
     check_servers();
     if (status == 0) {

@@ -157,8 +157,9 @@ AudioEmbedding Engine::encode_audio(const float * samples, size_t n_samples, con
                 out = mtmd_get_output_embd(mtmd_.get());
             }
         } catch (const Aborted & e) {
-            broken_     = true;
-            broken_why_ = e.what();
+            broken_        = true;
+            threads_stuck_ = true;
+            broken_why_    = e.what();
             throw;
         }
         if (encoder_run_.stopped) {

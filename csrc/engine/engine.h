@@ -203,6 +203,8 @@ private:
     std::vector<llama_adapter_lora *> adapters_;   // owned by the model
     std::vector<float>                adapter_scales_;
     bool                              adapters_on_ = true;  // in the context as it is
+    bool                              turn_adapters_ = true; // whose turn it is in the decode loop
+    int32_t                           n_in_turn_ = 0;
     std::vector<std::string>          rpc_;
     int64_t                           rpc_n_lost_ = 0;      // before the model was loaded
     const llama_vocab *  vocab_ = nullptr;
@@ -226,6 +228,7 @@ private:
     std::vector<CancelPtr>                active_;      // see Active in session.h
     bool                                  in_loop_ = false; // not on a thread of the interpreter
     bool                                  broken_ = false;
+    bool                                  threads_stuck_ = false; // in a graph that was left by an abort
     std::string                           broken_why_;
     const int64_t                         pid_ = process_id(); // threads do not survive fork()
     std::function<bool()>                 interrupted_;

@@ -178,7 +178,8 @@ void Engine::load_model(const EngineParams & params) {
     mp.n_gpu_layers = params.n_gpu_layers;
     std::vector<ggml_backend_dev_t> devices;
     if (!params.rpc.empty()) {
-        rpc_        = params.rpc;
+        rpc_ = params.rpc;
+        rpc_forget_lost(rpc_);
         rpc_n_lost_ = rpc_n_lost(rpc_);
         devices    = rpc_devices(params.rpc);
         mp.devices = devices.data();
@@ -234,7 +235,9 @@ void Engine::load_context(const EngineParams & params) {
     const int32_t n_ctx = params.n_ctx > 0 ? params.n_ctx : llama_model_n_ctx_train(model_.get());
     const std::string what = "cannot make a context of " + std::to_string(n_ctx) + " positions (cache type " +
         params.cache_type_k + "/" + params.cache_type_v + ", flash attention " + params.flash_attn + ")";
-    if (params.n_gpu_layers == 0 || (params.rpc.empty() && !llama_supports_gpu_offload())) {
+    const bool elsewhere = !params.rpc.empty() || ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) ||
+                           ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU);
+    if (params.n_gpu_layers == 0 || !elsewhere) {
         constexpr double GIB = 1 << 30;
         const double needed = (double) n_ctx * (double) mata_kv_bytes_per_position(model_.get(), cp.type_k, cp.type_v);
         const double there  = (double) available_memory();
@@ -426,7 +429,7 @@ void Engine::close() {
         mtmd    = std::move(mtmd_);
         pool    = std::move(pool_);
     }
-    if (broken_ && facts_.n_threads > 1) {
+    if (threads_stuck_ && facts_.n_threads > 1) {
         // the pool's threads may wait for good in the middle of a graph: what they use stays
         mtmd.release();
         (void) ctx.release();

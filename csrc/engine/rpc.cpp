@@ -40,14 +40,13 @@ std::vector<ggml_backend_dev_t> rpc_devices(const std::vector<std::string> & ser
     std::vector<ggml_backend_dev_t> devices;
     for (const std::string & server : servers) {
         take_logged_errors();
-        mata_rpc_forget_lost(server.c_str());
         ggml_backend_reg_t reg = nullptr;
         try {
             Guard guard;
             // llama.cpp's list of devices is left alone: other models of this process stay on this machine
             reg = ggml_backend_rpc_add_server(server.c_str());
         } catch (const std::exception & e) {
-            throw Error(ErrorKind::Model, "the RPC server " + server + " cannot be used: " + e.what() + "; it must be of the same version");
+            throw Error(ErrorKind::Model, "the RPC server " + server + " cannot be used: " + e.what());
         }
         if (!reg) {
             throw Error(ErrorKind::Model, "the RPC server " + server + " offers no device");
@@ -61,6 +60,12 @@ std::vector<ggml_backend_dev_t> rpc_devices(const std::vector<std::string> & ser
     }
     devices.push_back(nullptr);
     return devices;
+}
+
+void rpc_forget_lost(const std::vector<std::string> & servers) {
+    for (const std::string & server : servers) {
+        mata_rpc_forget_lost(server.c_str());
+    }
 }
 
 int64_t rpc_n_lost(const std::vector<std::string> & servers) {
@@ -85,6 +90,9 @@ static constexpr const char * MISSING = "this build has no RPC: build with -DMAT
 
 std::vector<ggml_backend_dev_t> rpc_devices(const std::vector<std::string> &) {
     throw Error(ErrorKind::Argument, MISSING);
+}
+
+void rpc_forget_lost(const std::vector<std::string> &) {
 }
 
 int64_t rpc_n_lost(const std::vector<std::string> &) {

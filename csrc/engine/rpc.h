@@ -14,8 +14,11 @@ namespace mata {
 bool rpc_available();
 
 // The devices of servers ("host:port"), and behind them those of this machine that are no CPU; ends with null.
-// Throws Error (Model) for one that cannot be reached.
+// Throws Error (Model) for one that cannot be used.
 std::vector<ggml_backend_dev_t> rpc_devices(const std::vector<std::string> & servers);
+
+// Finds out which connections are lost, and makes new ones possible while their models still live.
+void rpc_forget_lost(const std::vector<std::string> & servers);
 
 // How many connections to these servers were lost so far in this process; what was asked of a lost one is answered with
 // zeros.

@@ -108,15 +108,11 @@ bool Scheduler::step(Engine & engine, Running & running) {
         settle(running);
         begin(running);
         settle(running);
-        for (const bool adapters : { true, false }) {
-            Running some;
-            std::copy_if(running.begin(), running.end(), std::back_inserter(some),
-                         [&](const auto & g) { return g->session_->adapters_ == adapters; });
-            for (size_t first = 0; first < some.size();) {
-                const size_t n = std::min(some.size() - first, (size_t) llama_n_batch(engine.ctx_.get()));
-                decode(engine, Running(some.begin() + first, some.begin() + first + n));
-                first += n;
-            }
+        const Running some = those_in_turn(engine, running);
+        for (size_t first = 0; first < some.size();) {
+            const size_t n = std::min(some.size() - first, (size_t) llama_n_batch(engine.ctx_.get()));
+            decode(engine, Running(some.begin() + first, some.begin() + first + n));
+            first += n;
         }
         settle(running);
     } catch (...) { // the engine is closed or broken
@@ -130,6 +126,26 @@ bool Scheduler::step(Engine & engine, Running & running) {
         running.clear();
     }
     return !running.empty();
+}
+
+// Answers with adapters and without cannot be in one batch, and a change costs some milliseconds: they take turns of
+// several tokens.
+Scheduler::Running Scheduler::those_in_turn(Engine & engine, const Running & running) {
+    constexpr int32_t TURN = 8;
+    auto group = [&](bool adapters) {
+        Running some;
+        std::copy_if(running.begin(), running.end(), std::back_inserter(some),
+                     [&](const auto & g) { return g->session_->adapters_ == adapters; });
+        return some;
+    };
+    Running now = group(engine.turn_adapters_);
+    if (now.empty() || (engine.n_in_turn_ >= TURN && now.size() < running.size())) {
+        engine.turn_adapters_ = !engine.turn_adapters_;
+        engine.n_in_turn_     = 0;
+        now                   = group(engine.turn_adapters_);
+    }
+    engine.n_in_turn_++;
+    return now;
 }
 
 // The first token, from the logits that the prompt left.

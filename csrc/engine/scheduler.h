@@ -38,6 +38,7 @@ private:
     static void run(const std::shared_ptr<Shared> & shared);
     static bool step   (Engine & engine, Running & running);
     static void begin  (const Running & running);
+    static Running those_in_turn(Engine & engine, const Running & running);
     static void decode (Engine & engine, const Running & running);
     static void advance(Generation & g, const float * row);
     static void end    (Generation & g, FinishReason reason, const std::exception_ptr & error = nullptr);

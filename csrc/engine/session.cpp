@@ -189,7 +189,7 @@ void Session::use_adapters(bool on) {
     if (on != adapters_ && n_past_ > 0) {
         throw Error(ErrorKind::Argument, "adapters are switched before anything is fed");
     }
-    adapters_ = on;
+    adapters_ = on || engine_->adapters_.empty(); // without any, all sessions are alike
 }
 
 void Session::truncate(int32_t n_past) {

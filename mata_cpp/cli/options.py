@@ -48,6 +48,16 @@ def complete_files(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(incomplete, type="file")]
 
 
+def complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the catalogue, and whatever the shell completes as a path."""
+    from click.shell_completion import CompletionItem
+
+    from ..files.catalogue import ENTRIES
+
+    names = [entry.name for entry in ENTRIES if entry.name.startswith(incomplete)]
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
 def option(*names: str, help: str, default: str | None = None, **attributes: Any) -> Decorator:
     """click.option whose --help ends with its default, which is that of the record that has a field of its name.
 
@@ -68,6 +78,7 @@ _MODEL_AND_MATA: tuple[Decorator, ...] = (
         "-m",
         "--model",
         metavar="MODEL",
+        shell_complete=complete_models,
         help="A name that mata-models list shows, owner/repo[:QUANT], a URL, a folder, or a file.",
     ),
     option("--mmproj", metavar="FILE", help="Its audio projector.", default="the model's own"),

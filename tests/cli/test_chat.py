@@ -54,7 +54,10 @@ def test_long_audio_is_said_to_be_windowed(run, make_tone, make_file, tmp_path):
     path = tmp_path / "long.wav"
     path.write_bytes(make_file(make_tone(65.0, 8000), 8000))
     _, _, err = run(path, QUESTION)
-    assert err.splitlines()[1] == f"note: {path} is longer than the model's window and is heard in 3 windows"
+    assert err.splitlines()[1] == (
+        f"note: {path} is longer than the model's window and is heard in 3 windows; --every 30 asks about each part, "
+        "mata-listen --find tells when something is heard"
+    )
 
 
 def test_an_unchecked_projector_is_said(run, clip):

@@ -53,7 +53,7 @@ def test_a_picture(run, plot, clip):
     for words in (
         "What sound is this?",
         "clip.wav, 1.0 s",
-        "MATA on: where each token was listened for",
+        "MATA on: where the model listened for each token",
         "even spread",
     ):
         assert f">{words}<" in svg
@@ -108,7 +108,7 @@ def test_compare(run, plot, clip):
     assert status == 0 and lines[0] == ["with MATA (alpha 0.1)", "without"] and lines[-1] == ["loud", "soft"]
     svg = (run.here / "a.svg").read_text()
     assert ">MATA off: soft<" in svg and ">MATA on: loud<" in svg
-    assert ">MATA off: where each token was listened for<" in svg
+    assert ">MATA off: where the model listened for each token<" in svg
 
 
 @pytest.mark.parametrize("script", ["", "x" * 70, "word " * 60])

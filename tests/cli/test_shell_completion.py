@@ -11,7 +11,11 @@ from mata_cpp.cli import chat, config, listen
     ("words", "found"),
     [
         (["ex"], "file,ex\n"),
-        (["--model", "m"], "file,m\n"),
+        (["--model", "m"], "plain,music-flamingo\nfile,m\n"),
+        (
+            ["-m", "qwen3-o"],
+            "plain,qwen3-omni-30b\nplain,qwen3-omni-30b-thinking\nplain,qwen3-omni-30b-captioner\nfile,qwen3-o\n",
+        ),
         (["--grammar", ""], "file,\n"),
         (["--temp"], "plain,--temperature\n"),
         (["--mode", ""], "plain,scale\nplain,abs\nplain,add\n"),

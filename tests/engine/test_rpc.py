@@ -24,10 +24,12 @@ MATA = Mata(alpha=0.5)
 
 
 class Server:
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+    def __init__(self, port: int = 0) -> None:
+        if not port:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+        self.address = f"127.0.0.1:{port}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVER, self.address], stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir()
         )
@@ -88,16 +90,36 @@ def test_two_servers_compute_what_the_processor_computes(
 
 
 def test_a_server_that_dies_ends_the_answer(servers: list[Server], tiny: TinyFiles) -> None:
-    options = {"mmproj": tiny.mmproj, "n_ctx": 512, "n_threads": 1}
+    options = {"mmproj": tiny.mmproj, "n_ctx": 512, "n_threads": 2}
     model = AudioModel(tiny.model("llama"), rpc=[server.address for server in servers], **options)
     model.ask(sound(), "What?", max_tokens=2)
     servers[1].kill()
     with pytest.raises(MataError, match="RPC server was lost.*load the model again") as caught:
         model.ask(sound(), "What else?", max_tokens=2)
     assert "\n" not in str(caught.value)
+    with pytest.raises(MataError, match="load the model again"):
+        model.ask(sound(), "And now?", max_tokens=2)
     model.close()
     with AudioModel(tiny.model("llama"), rpc=servers[0].address, **options) as again:
         assert again.ask(sound(), "What?", max_tokens=2).usage.completion_tokens
+
+
+def test_a_server_that_was_started_again(servers: list[Server], tiny: TinyFiles) -> None:
+    """While a model that knows nothing of it is open: it learns of it, and ends; another one is loaded at once."""
+    options = {"mmproj": tiny.mmproj, "n_ctx": 512, "n_threads": 2, "rpc": [server.address for server in servers]}
+    old = AudioModel(tiny.model("llama"), **options)
+    old.ask(sound(), "What?", max_tokens=2)
+    port = int(servers[1].address.split(":")[1])
+    servers[1].kill()
+    servers[0].kill()
+    servers[:] = [Server(int(servers[0].address.split(":")[1])), Server(port)]
+    with AudioModel(tiny.model("llama"), **options) as new:
+        assert new.ask(sound(), "What?", max_tokens=2).usage.completion_tokens
+        with pytest.raises(MataError, match="RPC server was lost"):
+            old.ask(sound(), "What?", max_tokens=2)
+        assert new.ask(sound(), "What else?", max_tokens=2).usage.completion_tokens
+    servers[1].kill()
+    old.close()
 
 
 def test_addresses() -> None:

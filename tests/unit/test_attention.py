@@ -235,5 +235,5 @@ def test_sessions(make_chat, make_tone):
 
 def test_padded_windows_are_heard(make_chat, clip):
     """Voxtral hears each clip filled up to 30 s."""
-    answer = make_chat({"projector": "voxtral"}).ask(clip, QUESTION, attention=True)
+    answer = make_chat({"padded_samples": 30 * 16000}).ask(clip, QUESTION, attention=True)
     assert answer.audio[0].heard_seconds == 30.0 and answer.attention.clips[0].edges[-1] == 30.0

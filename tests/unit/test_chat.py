@@ -487,7 +487,7 @@ def test_a_model_that_stops_listening(make_chat, make_tone):
 
 
 def test_voxtral_hears_the_silence_up_to_its_window(make_chat, make_tone):
-    chat = make_chat({"projector": "voxtral"})
+    chat = make_chat({"padded_samples": 30 * 16000})
     for seconds, heard in ((2.0, 30), (30.0, 30), (31.0, 60)):
         assert chat.encode((make_tone(seconds), 16000))[0].heard_seconds == heard
 
@@ -582,6 +582,7 @@ def test_options_reach_the_engine(make_chat, tmp_path):
         "flash_attn": "off",
         "cache_type_k": "f32",
         "cache_type_v": "f32",
+        "rpc": [],
     }
     with pytest.raises(ModelError, match=r"adapter none.gguf does not exist"):
         make_chat(lora=["none.gguf"])

@@ -70,7 +70,7 @@ const mata_audio_arch * mata_audio_arch_of(const clip_ctx * ctx);
 std::unique_ptr<mtmd_audio_preprocessor> mata_audio_features(const clip_ctx * ctx);                        // or null
 std::unique_ptr<clip_graph>              mata_audio_graph(clip_ctx * ctx, const clip_image_f32 & frames);  // or null
 int                                      mata_audio_n_tokens(const clip_ctx * ctx, const clip_image_f32 & frames); // or -1
-bool mata_audio_set_inputs(const clip_ctx * ctx, const clip_image_f32 & frames, ggml_cgraph * gf); // false: libmtmd's graph
+void mata_audio_set_inputs(const clip_ctx * ctx, const clip_image_f32 & frames, ggml_cgraph * gf); // of an own graph
 
 // Defined by the patches: null without an audio encoder.
 const clip_ctx * mata_mtmd_audio_ctx(const mtmd_context * ctx);

@@ -5,6 +5,8 @@
 #include "check.h"
 #include "stock.h"
 
+#include <set>
+
 namespace mata_audio {
 
 static bool is(const clip_ctx * ctx, const llama_model *) {
@@ -41,11 +43,16 @@ static void check(const clip_model & model) {
         require_rows({ layer.conv_norm_w, layer.conv_norm_b }, n_wide / 2, "a norm");
         require_matrix(layer.conv_pw2_w, n_wide / 2, n, "a pointwise convolution");
         require(layer.conv_dw_w && layer.conv_dw_w->type == GGML_TYPE_F32 && layer.conv_dw_w->ne[0] == hparams.audio_conv_kernel_size &&
-                ggml_nelements(layer.conv_dw_w) == layer.conv_dw_w->ne[0] * n_wide / 2, "a depthwise convolution");
+                layer.conv_dw_w->ne[1] == n_wide / 2 && ggml_nelements(layer.conv_dw_w) == layer.conv_dw_w->ne[0] * n_wide / 2, "a depthwise convolution");
     }
     const int window = hparams.audio_proj_window_size, rate = hparams.audio_proj_downsample_rate;
     require(window > 0 && rate > 0 && window % rate == 0 && hparams.audio_proj_head_count > 0 && n % hparams.audio_proj_head_count == 0,
             "the projector's window");
+    require(window <= 4096, "the projector's window");
+    std::set<int> features;
+    for (const int layer : hparams.feature_layers) {
+        require(layer >= 0 && layer <= hparams.n_layer && features.insert(layer).second, "the list of layers");
+    }
     const auto &  former = model.qf_proj_blocks[0];
     const int64_t n_in   = n * (int64_t) (hparams.feature_layers.size() + 1);
     require(former.qf_proj_query && former.qf_proj_query->type == GGML_TYPE_F32 && former.qf_proj_query->ne[0] == n &&

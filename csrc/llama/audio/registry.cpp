@@ -74,15 +74,11 @@ int mata_audio_n_tokens(const clip_ctx * ctx, const clip_image_f32 & frames) {
     return arch && arch->n_tokens ? arch->n_tokens(ctx, frames) : -1;
 }
 
-bool mata_audio_set_inputs(const clip_ctx * ctx, const clip_image_f32 & frames, ggml_cgraph * gf) {
+void mata_audio_set_inputs(const clip_ctx * ctx, const clip_image_f32 & frames, ggml_cgraph * gf) {
     const mata_audio_arch * arch = mata_audio_arch_of(ctx);
-    if (!arch || !arch->graph) {
-        return false;
-    }
-    if (arch->set_inputs) {
+    if (arch && arch->set_inputs) {
         arch->set_inputs(ctx, frames, gf);
     }
-    return true;
 }
 
 // --- mtmd-mata.h ---

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <exception>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -88,9 +90,19 @@ struct mel_filter {
     }
 };
 
-// work(begin, end) for all frames, in a few threads
+// work(begin, end) for all frames, in a few threads; what it throws is thrown
 template <typename F>
-void for_frames(int64_t n_frames, const F & work) {
+void for_frames(int64_t n_frames, const F & frames_work) {
+    std::exception_ptr error;
+    std::mutex         mutex;
+    const auto         work = [&](int64_t begin, int64_t end) {
+        try {
+            frames_work(begin, end);
+        } catch (...) {
+            std::lock_guard<std::mutex> lock(mutex);
+            error = std::current_exception();
+        }
+    };
     const int64_t            n_threads = std::min<int64_t>({ 4, std::max(1u, std::thread::hardware_concurrency()), n_frames / 200 + 1 });
     std::vector<std::thread> threads;
     for (int64_t i = 1; i < n_threads; i++) {
@@ -105,6 +117,9 @@ void for_frames(int64_t n_frames, const F & work) {
     work(0, n_frames / n_threads);
     for (auto & thread : threads) {
         thread.join();
+    }
+    if (error) {
+        std::rethrow_exception(error);
     }
 }
 

@@ -88,7 +88,7 @@ std::unique_ptr<mtmd_audio_preprocessor> make_features(const clip_ctx * ctx) {
     return std::make_unique<T>(ctx);
 }
 
-// Also made while a projector is loaded, which ends there if its tensors do not fit.
+// Also made while a projector is loaded, which ends there if its tensors do not fit (Music Flamingo's as Audio Flamingo 3's).
 template <typename T>
 std::unique_ptr<clip_graph> make_graph(clip_ctx * ctx, const clip_image_f32 & frames) {
     auto graph = std::make_unique<T>(ctx, frames);
