@@ -25,7 +25,7 @@ def load() -> Any:
 
 def _why_not(error: ImportError) -> str:
     here = Path(__file__).parent
-    if has_compiled_part(here) or not (here.parent / "csrc").is_dir():
+    if has_compiled_part(str(here)) or not (here.parent / "csrc").is_dir():
         return f"the compiled part of mata-cpp cannot be loaded: {error}; install it again"
     return (
         f"the sources in {here.parent} have no compiled part, and no installed one fits them: "

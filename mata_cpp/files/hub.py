@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ..checks import short_name
 from ..errors import ModelError
@@ -201,6 +200,8 @@ def remove_parts(repository: str) -> int:
 def check_reachable(url: str) -> None:
     """Within CONNECTING_S seconds, by way of the proxy if there is one.  Raises ModelError."""
     target = urlsplit(url)
+    from urllib.request import getproxies, proxy_bypass  # slow to import, and needed for downloads only
+
     proxy = getproxies().get(target.scheme)
     if proxy and target.hostname and not proxy_bypass(target.hostname):
         target = urlsplit(proxy if "://" in proxy else f"http://{proxy}")

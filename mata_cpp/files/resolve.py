@@ -8,17 +8,20 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import extension
 from ..checks import short_name, short_repr
 from ..errors import ModelError
-from . import choose, download, headers, integrity, remote
+from . import choose, download, headers, integrity
 from .catalogue import BY_ANY_NAME, DEFAULT_MODEL
 from .entry import Entry, Fetched, ModelFiles, WheelModel
-from .remote import Wanted
 from .spec import HubSpec, NamedSpec, PathSpec, UrlSpec, parse
 from .store import Record
 from .telling import Report
+
+if TYPE_CHECKING:
+    from . import remote
 
 PathLike = str | os.PathLike[str]
 
@@ -44,11 +47,13 @@ def resolve(
     spec = parse(text) if isinstance(model, str) else PathSpec(text)
     if isinstance(spec, NamedSpec) and isinstance(spec.entry.source, WheelModel):
         return _from_wheel(spec, spec.entry.source, given, report)
+    if isinstance(spec, PathSpec):
+        return _from_path(spec.path, given)
+    from . import remote  # what talks to a hub is slow to import
+
     if isinstance(spec, NamedSpec):
         record = remote.obtain(remote.hub_spec(spec.entry, spec.quantization), spec.entry, _wanted(given), report)
         return _fetched(spec.entry.name, record, given)
-    if isinstance(spec, PathSpec):
-        return _from_path(spec.path, given)
     record = remote.obtain(spec, None, _wanted(given), report)
     return _fetched(_stem(Path(record.model[0].path)), record, given)
 
@@ -124,15 +129,19 @@ def _projector_beside(model: Path) -> Path:
     raise ModelError(f"{model.name} has several projectors beside it ({names}): choose one with mmproj (--mmproj)")
 
 
-def _wanted(given: Projector | None) -> Wanted:
-    return Wanted(projector=given is None)
+def _wanted(given: Projector | None) -> remote.Wanted:
+    from . import remote
+
+    return remote.Wanted(projector=given is None)
 
 
 def _projector(text: str, report: Report | None) -> Projector:
     """A projector that was asked for, fetched where it is elsewhere."""
     spec = parse(text)
     if isinstance(spec, UrlSpec) or (isinstance(spec, HubSpec) and spec.file is not None):
-        record = remote.obtain(spec, None, Wanted(projector=False), report)
+        from . import remote
+
+        record = remote.obtain(spec, None, remote.Wanted(projector=False), report)
         return Path(record.model[0].path), _checks(record)
     if isinstance(spec, HubSpec) and not os.path.exists(text):
         raise ModelError(f"mmproj (--mmproj) {short_name(text)} names no file: give hf:owner/repo/file.gguf")
@@ -171,6 +180,8 @@ def _fetched(name: str, record: Record, given: Projector | None) -> ModelFiles:
 
 
 def _checks(record: Record) -> tuple[Fetched, ...]:
+    from . import remote
+
     remedy = remote.remedy(record)
     return tuple(Fetched(Path(file.path), file.sha256, remedy) for file in record.files)
 
