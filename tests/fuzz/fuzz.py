@@ -94,13 +94,38 @@ def sound_files() -> list[bytes]:
     return [data for kind in kinds() if 16 < len(data := kind.make()) < 400_000]
 
 
-def model_files() -> list[bytes]:
+ARCHITECTURES = ("gemma4", "glmasr", "granite_speech", "musicflamingo", "qwen3_asr", "voxtral")
+"""Of tests/parity/audio: each projector is tried with its own language model."""
+
+
+def audio_models(folder: Path) -> list[Path]:
+    """Their projectors; the language models lie beside them."""
+    from parity.audio import models
+
+    for arch in ARCHITECTURES:
+        models.write_text(arch, folder / f"{arch}.gguf")
+    return [models.write_mmproj(arch, folder / f"mmproj-{arch}.gguf") for arch in ARCHITECTURES]
+
+
+def partner(data: bytes, folder: Path) -> Path:
+    """The language model that a projector fits."""
+    from parity.audio import models
+
+    for arch in ARCHITECTURES:
+        if models.ARCHS[arch].projector.encode() in data[:2000]:
+            return folder / f"{arch}.gguf"
+    return folder / "model.gguf"
+
+
+def model_files(folder: Path) -> list[bytes]:
     import tiny_models
     from tiny_files import TinyFiles
 
-    tiny = TinyFiles(Path(tempfile.mkdtemp(prefix="mata-fuzz-")))
+    tiny = TinyFiles(folder)
     names = [name for name in ("llama", "qwen2", "gemma3") if name in tiny_models.CONFIGS]
-    return [*(tiny.model(name).read_bytes() for name in names), tiny.mmproj.read_bytes(), tiny.lora.read_bytes()]
+    projectors = [path.read_bytes() for path in audio_models(folder)]
+    own = [tiny.model(name).read_bytes() for name in names]
+    return [*own, *projectors, tiny.mmproj.read_bytes(), tiny.lora.read_bytes()]
 
 
 def try_sound(data: bytes, _: Path) -> str:
@@ -127,7 +152,7 @@ def try_model(data: bytes, folder: Path) -> str:
     options = {"n_ctx": 256, "n_threads": 1, "n_batch": 64, "n_seq_max": 2}
     try:
         if projector:
-            engine = _core.Engine(good["model"], str(path), **options)
+            engine = _core.Engine(str(partner(data, folder)), str(path), **options)
         elif adapter:
             engine = _core.Engine(good["model"], lora=[(str(path), 1.0)], **options)
         else:
@@ -153,8 +178,8 @@ def child(what: str, seed: int, memory: float) -> None:
     """Tries the inputs whose numbers come in, and says what came of each."""
     resource.setrlimit(resource.RLIMIT_AS, (int(memory * (1 << 30)),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    bases = sound_files() if what == "audio" else model_files()
     folder = Path(tempfile.mkdtemp(prefix="mata-fuzz-"))
+    bases = sound_files() if what == "audio" else model_files(folder)
     if what == "gguf":
         (folder / "model.gguf").write_bytes(bases[0])
         (folder / "mmproj.gguf").write_bytes(bases[-2])
