@@ -22,6 +22,7 @@ def recorded(monkeypatch, make_tone):
 
     from mata_cpp.audio import microphone
 
+    monkeypatch.setattr(microphone, "check", lambda: None)
     monkeypatch.setattr(microphone, "record", record)
     return asked
 
@@ -76,7 +77,7 @@ def stand_in(seconds, *, on_level=None, stop=None):
             return "ended"
     return "whole"
 
-microphone.record = stand_in
+microphone.check, microphone.record = lambda: None, stand_in
 print(record(float(sys.argv[1])), repr(sys.stdin.readline()))
 """
 
@@ -107,3 +108,10 @@ def test_enter_ends_a_recording(seconds, typed, found):
     os.close(ours)
     assert b"Enter ends it" in shown and b"[####################          ]" in shown
     assert out.strip() == found
+
+
+def test_without_sounddevice_nothing_is_promised(run, monkeypatch):
+    """Not even "recording for 3 s"."""
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    message = "error: recording needs sounddevice: pip install sounddevice\n"
+    assert run("--mic", "3", QUESTION) == (1, "", message)
