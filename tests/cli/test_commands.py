@@ -325,6 +325,7 @@ def test_a_recording_is_saved_beside(talk, monkeypatch, make_tone, tmp_path):
     from mata_cpp import Audio
     from mata_cpp.audio import microphone
 
+    monkeypatch.setattr(microphone, "check", lambda: None)
     monkeypatch.setattr(
         microphone, "record", lambda seconds, **_: Audio((make_tone(1.0, 44100), 44100), name="<microphone>")
     )
