@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from mata_cpp import ModelError
 from mata_cpp.cli.chat import cli
 
 FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
@@ -113,3 +114,13 @@ def on_a_terminal(model, *words, folder, pipe=False, **variables):
         finally:
             process.kill()
             os.close(ours)
+
+
+def or_skipped(make):
+    """What make() gives, the default model's; the test is skipped where that cannot be fetched."""
+    try:
+        return make()
+    except ModelError as error:
+        if "cannot fetch" in str(error) or "MATA_CPP_OFFLINE" in str(error):
+            pytest.skip(str(error))
+        raise

@@ -7,6 +7,8 @@ with the list of those that are.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .entry import Entry, HubFile, HubModel, Licence, OwnFile, Result, WheelFile, WheelModel
 
 DEFAULT_MODEL = "tiny"
@@ -15,6 +17,7 @@ EVERYTHING = ("speech", "sound", "music")
 SPEECH = ("speech",)
 
 APACHE = Licence("Apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0")
+APACHE_UNSEEN = replace(APACHE, sure=False)  # of another size's card
 QWEN_RESEARCH = Licence(
     "Qwen Research",
     "Qwen Research Licence: not for commercial use",
@@ -24,11 +27,13 @@ LLAMA_3_2 = Licence(
     "Llama 3.2",
     "MIT for what Ultravox adds; the text model has the Llama 3.2 Community Licence, which restricts its use",
     "https://www.llama.com/llama3_2/license/",
+    sure=False,  # what Ultravox adds: seen in the card of version 0.4
 )
 LLAMA_3_1 = Licence(
     "Llama 3.1",
     "MIT for what Ultravox adds; the text model has the Llama 3.1 Community Licence, which restricts its use",
     "https://www.llama.com/llama3_1/license/",
+    sure=False,  # as above
 )
 LFM = Licence(
     "LFM 1.0",
@@ -272,7 +277,7 @@ ENTRIES = (
         "qwen3-asr-0.6b",
         "transcribes speech and singing; answers no questions",
         SPEECH,
-        APACHE,
+        APACHE_UNSEEN,
         HubModel(
             "ggml-org/Qwen3-ASR-0.6B-GGUF",
             "Q8_0",

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_fixtures import or_skipped
 
-from mata_cpp import Audio, AudioChat, ContextFullError, Mata, ModelError
+from mata_cpp import Audio, AudioChat, ContextFullError, Mata
 from mata_cpp.files.resolve import resolve
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
@@ -42,14 +43,8 @@ CLIPS = {  # held out when the model was trained
 
 @pytest.fixture(scope="module")
 def chat():
-    try:
-        made = AudioChat(n_threads=1)
-    except ModelError as error:
-        if "cannot fetch" in str(error) or "MATA_CPP_OFFLINE" in str(error):
-            pytest.skip(str(error))
-        raise
-    yield made
-    made.close()
+    with or_skipped(lambda: AudioChat(n_threads=1)) as made:
+        yield made
 
 
 @pytest.fixture

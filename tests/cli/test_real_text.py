@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from cli_fixtures import or_skipped
 
-from mata_cpp import AudioModel, ModelError
+from mata_cpp import AudioModel
 
 DOG = Path(__file__).resolve().parents[2] / "examples" / "dog.flac"
 QUESTION = "Name three animals."
@@ -12,14 +13,8 @@ QUESTION = "Name three animals."
 
 @pytest.fixture(scope="module")
 def model():
-    try:
-        made = AudioModel(n_threads=1)
-    except ModelError as error:
-        if "cannot fetch" in str(error) or "MATA_CPP_OFFLINE" in str(error):
-            pytest.skip(str(error))
-        raise
-    yield made
-    made.close()
+    with or_skipped(lambda: AudioModel(n_threads=1)) as made:
+        yield made
 
 
 def test_a_conversation_without_sound_is_the_language_models(model):
