@@ -14,9 +14,7 @@ from . import checks, options
 from .audio import Audio
 from .audio.encoder import EncodedClip
 from .errors import CancelledError, MataError
-from .files.catalogue import DEFAULT_MODEL
-from .files.load import Lora
-from .files.telling import Report
+from .files import DEFAULT_MODEL
 from .mata import Mata, boost_of
 from .model import DEFAULT_MATA, AudioModel, choice_form, last_answer
 from .options import AskOptions, AudioLike, Choices, ChooseOptions
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._core import Cancel, Engine
+    from .files.load import Lora
+    from .files.telling import Report
 
 WAIT_S = 0.05
 """How often a question that waits for its turn looks whether it was cancelled."""
@@ -74,7 +74,7 @@ class AudioChat:
         self._seed = checks.seed(seed)
         self._owns = not isinstance(model, AudioModel)
         if isinstance(model, AudioModel):
-            model.check_open()
+            model._check_open()
             boost_of(model.engine, mata)
             self._model = model
         else:
@@ -99,8 +99,8 @@ class AudioChat:
                 template_variables=template_variables,
             )
         self._mata = mata
-        self._conversation = self._model.conversation()
-        self._turn = self._model.turn(self._conversation)
+        self._conversation = self._model._conversation()
+        self._turn = self._model._turn(self._conversation)
         self._lock = threading.Lock()
         self._owner: threading.Thread | None = None  # not its number, which a later thread may get
         self._requests: weakref.WeakSet[Cancel] = weakref.WeakSet()
@@ -212,7 +212,7 @@ class AudioChat:
         Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
         """
         request = self._request("compare", audio, question, given, options.ASK_NAMES)
-        self._model.need_boost(request)
+        self._model._need_boost(request)
         request.sampling.sampler(self.engine, request.cancel)
         with self._waited(request):
             return self._turn.compare(request)
@@ -309,7 +309,7 @@ class AudioChat:
         self._check_open()
         audio, question = options.split_question(audio, question)
         cancel = self._register(options.cancel_of(given))  # before the clips are read
-        return self._model.request(
+        return self._model._make_request(
             audio, question, given, mata=self._mata, system=self._system, seed=self._seed, cancel=cancel
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from . import checks, options
@@ -13,6 +12,8 @@ from .options import AskOptions, AudioLike
 from .records import Answer, WindowAnswer
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from .audio.windows import Window
 
 Item: TypeAlias = tuple[AudioLike, str] | tuple[AudioLike, str, AskOptions]
@@ -32,6 +33,8 @@ def in_order(ask: Ask, items: Iterable[Item], parallel: int) -> Iterator[Answer]
 
 def outcomes(ask: Ask, items: Iterable[Item], parallel: int) -> Generator[Answer | Exception, None, None]:
     """The same, with the exception of a question in the place of its answer."""
+    from concurrent.futures import ThreadPoolExecutor
+
     cancel = options.cancel_of({})
 
     def answer(item: Item) -> Answer:

@@ -15,10 +15,7 @@ from .audio.windows import windows
 from .conversation import Conversation
 from .decoding.scoring import ChoiceForm
 from .errors import MataError
-from .files import resolve
-from .files.catalogue import DEFAULT_MODEL
-from .files.load import EngineOptions, Lora, engine_arguments, open_engine
-from .files.telling import Report
+from .files import DEFAULT_MODEL
 from .finding import Found
 from .many import Item
 from .mata import Mata, boost_of
@@ -34,6 +31,8 @@ if TYPE_CHECKING:
     from ._core import Cancel, Engine
     from .audio.clip import Audio
     from .chat import AudioChat
+    from .files.load import Lora
+    from .files.telling import Report
 
 DEFAULT_MATA = Mata()
 
@@ -79,6 +78,9 @@ class AudioModel:
         template_variables: Mapping[str, Any] | None = None,
         cancel: Cancel | None = None,
     ) -> None:
+        from .files import resolve  # with all that knows the catalogue, for whoever loads a model
+        from .files.load import EngineOptions, engine_arguments, open_engine
+
         self._closed = True  # until loaded
         if mata is not None and not isinstance(mata, Mata):
             raise ValueError(f"mata must be a Mata(...) or None, not {checks.short_repr(mata)}")
@@ -210,7 +212,7 @@ class AudioModel:
         question is raised in its place, and ends the iteration; with return_exceptions it stands in the place of the
         answer, and the others go on.  Closing the iterator cancels what runs.
         """
-        self.check_open()
+        self._check_open()
         run = many.outcomes if return_exceptions else many.in_order
         return run(self._answer, items, self._parallel(parallel))
 
@@ -224,7 +226,7 @@ class AudioModel:
         independent questions, up to parallel of them in one batch.  Options are those of ask; what it raises is raised.
         """
         options.check_names(given, "AudioModel.ask_windows", options.ASK_NAMES)
-        self.check_open()
+        self._check_open()
         clips = options.as_clips(audio)
         if len(clips) != 1:
             raise ValueError(f"ask_windows hears one clip, not {len(clips)}")
@@ -239,7 +241,7 @@ class AudioModel:
 
         threshold: the probability that a stretch needs.  Raises CancelledError, and what ask raises.
         """
-        self.check_open()
+        self._check_open()
         what, threshold = finding.check(what, threshold)
         request = options.cancel_of({"cancel": cancel})
         clips = options.as_clips(audio)
@@ -262,7 +264,7 @@ class AudioModel:
         """
         form = choice_form(given)
         request = self._request("choose", audio, question, given, options.CHOOSE_NAMES)
-        return self.turn(self.conversation()).choose(request, choices, form)
+        return self._turn(self._conversation()).choose(request, choices, form)
 
     def compare(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> tuple[Answer, Answer]:
         """(answer with MATA, answer without), from one prefill and in one batch.
@@ -270,8 +272,8 @@ class AudioModel:
         Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
         """
         request = self._request("compare", audio, question, given, options.ASK_NAMES)
-        self.need_boost(request)
-        return self.turn(self.conversation()).compare(request)
+        self._need_boost(request)
+        return self._turn(self._conversation()).compare(request)
 
     def chat(self, system: str | None = None, mata: Mata | Keep | None = KEEP) -> AudioChat:
         """A conversation; any number may go on at once, in any threads.  mata: the model's setting unless given.
@@ -290,10 +292,10 @@ class AudioModel:
 
         Raises AudioError, ContextFullError, CancelledError.
         """
-        self.check_open()
+        self._check_open()
         request = self._register(options.cancel_of({"cancel": cancel}))
         clips = options.as_clips(audio)
-        conversation = self.conversation()
+        conversation = self._conversation()
         with self._loaded.computing():
             for clip in clips:
                 conversation.check_length(clip)
@@ -301,8 +303,8 @@ class AudioModel:
 
     def prompt(self, audio: AudioLike, question: str, *, system: str | None = None) -> list[list[int] | EncodedClip]:
         """What ask feeds for a question, for ``session.feed``: token ids and clips, the model's markers included."""
-        self.check_open()
-        conversation = self.conversation()
+        self._check_open()
+        conversation = self._conversation()
         audio, question = options.split_question(audio, question)
         messages = conversation.proposed(question, self.encode(audio), system)
         parts: list[list[int] | EncodedClip] = []
@@ -317,12 +319,12 @@ class AudioModel:
 
     def session(self, mata: Mata | None = None) -> Session:
         """A plain session with its own KV; several may live side by side.  Raises ContextFullError, MataError."""
-        self.check_open()
+        self._check_open()
         return self._loaded.pool.new_session(mata)
 
     def forget(self) -> None:
         """Free what is kept for later questions: encoded clips, and what the KV cache holds of questions that ended."""
-        self.check_open()
+        self._check_open()
         self._loaded.encoder.forget()
         self._loaded.pool.forget()
 
@@ -356,19 +358,19 @@ class AudioModel:
 
     # For AudioChat -----------------------------------------------------------------------------
 
-    def check_open(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise MataError("this model is closed")
 
-    def conversation(self) -> Conversation:
+    def _conversation(self) -> Conversation:
         """An empty conversation."""
         loaded = self._loaded
         return Conversation(loaded.engine, loaded.encoder, loaded.pool, self._prompts.fresh())
 
-    def turn(self, conversation: Conversation) -> Turn:
+    def _turn(self, conversation: Conversation) -> Turn:
         return Turn(self._loaded, conversation)
 
-    def request(
+    def _make_request(
         self,
         audio: AudioLike,
         question: str,
@@ -380,7 +382,7 @@ class AudioModel:
         cancel: Cancel | None = None,
     ) -> Request:
         """A checked question that close() cancels.  Raises AudioError, MataError, ValueError."""
-        self.check_open()
+        self._check_open()
         return options.request_of(
             audio,
             question,
@@ -392,14 +394,14 @@ class AudioModel:
             cancel=self._register(options.cancel_of(given) if cancel is None else cancel),
         )
 
-    def need_boost(self, request: Request) -> None:
+    def _need_boost(self, request: Request) -> None:
         """Raises ValueError where MATA is off."""
         if boost_of(self.engine, request.mata) is None:
             raise ValueError("there is nothing to compare: MATA is off")
 
     def _stream(self, method: str, audio: AudioLike, question: str, given: Mapping[str, Any]) -> Iterator[Piece]:
         request = self._request(method, audio, question, given, options.ASK_NAMES)
-        turn = self.turn(self.conversation())
+        turn = self._turn(self._conversation())
         return turn.answer(request, turn.sampler(request))
 
     def _answer(self, audio: AudioLike, question: str, given: AskOptions) -> Answer:
@@ -412,11 +414,11 @@ class AudioModel:
         self, method: str, audio: AudioLike, question: str, given: Mapping[str, Any], allowed: frozenset[str]
     ) -> Request:
         options.check_names(given, f"AudioModel.{method}", allowed)
-        self.check_open()
+        self._check_open()
         audio, question = options.split_question(audio, question)
         if audio is None or audio == []:
             raise ValueError("a clip is missing: ask(audio, question); a conversation (chat) can go without")
-        return self.request(audio, question, given, mata=self._mata)
+        return self._make_request(audio, question, given, mata=self._mata)
 
     def _register(self, cancel: Cancel) -> Cancel:
         with self._lock:

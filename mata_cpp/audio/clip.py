@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
-from .decode import Decoded, read_audio, resample
-from .mono import Channel, content_id
 from .sources import describe_source
+
+if TYPE_CHECKING:
+    from .decode import Decoded
+    from .mono import Channel
 
 
 class Audio:
@@ -29,6 +31,8 @@ class Audio:
     """
 
     def __init__(self, source: Any, *, name: str | None = None, channel: Channel = None) -> None:
+        from .decode import read_audio  # whoever only names the type does not wait for the decoders
+
         self.name = describe_source(source) if name is None else name
         self._decoded = read_audio(source, self.name, channel)
         whole = self._decoded.sample_rate == self._decoded.source_rate
@@ -59,6 +63,8 @@ class Audio:
     @property
     def content_id(self) -> str:
         """sha256 of the decoded sound: equal sound has an equal id wherever it came from."""
+        from .mono import content_id
+
         if self._content_id is None:
             self._content_id = content_id(self._decoded.samples, self.sample_rate)
         return self._content_id
@@ -83,6 +89,8 @@ class Audio:
         return f"Audio({self.name!r}, {self.seconds:.2f} s, {self.sample_rate} Hz, {channels})"
 
     def _at(self, rate: int) -> NDArray[np.float32]:
+        from .decode import read_audio, resample
+
         kept: Decoded = self._decoded
         if rate <= kept.sample_rate or kept.sample_rate == kept.source_rate:
             return resample(kept.samples, kept.sample_rate, rate)

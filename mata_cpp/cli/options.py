@@ -18,7 +18,7 @@ from ..checks import short_name
 from ..decoding import MAX_TOKENS
 from ..decoding.sampling import Sampling
 from ..errors import AudioError, MataError
-from ..files.catalogue import DEFAULT_MODEL
+from ..files import DEFAULT_MODEL
 from ..files.load import EngineOptions
 from ..mata import MODES, Mata, boost_of, parse_focus, parse_layers
 from . import config, spinner

