@@ -18,6 +18,7 @@ from .decoding.plain import Generation
 from .errors import CancelledError, ModelError
 from .mata import Mata
 from .prompts.builder import Message, PromptBuilder, PromptUnit
+from .readout.effect import MataEffect
 from .readout.reader import PromptRegions
 from .session import Session
 
@@ -44,13 +45,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Prefill:
-    """Seconds spent, and tokens of the prompt: in all, of audio, and found in the cache."""
+    """Seconds spent, and tokens of the prompt: in all, of audio, and found in the cache.  effect: of MATA where it is
+    on, on the row that predicts the first token."""
 
     encode_s: float
     prefill_s: float
     prompt_tokens: int
     audio_tokens: int
     cached_tokens: int
+    effect: MataEffect | None = None
 
 
 class Conversation:

@@ -23,6 +23,7 @@ from .options import AskOptions, AudioLike, Choices, ChooseOptions
 from .prompts.builder import PromptBuilder
 from .records import Answer, Choice, Piece, WindowAnswer
 from .session import KEEP, Keep, Session
+from .sweep import Sweep
 from .turns import Loaded, Request, Turn
 
 if TYPE_CHECKING:
@@ -275,6 +276,35 @@ class AudioModel:
         self._need_boost(request)
         return self._turn(self._conversation()).compare(request)
 
+    def sweep(
+        self, audio: AudioLike, question: str, settings: Sequence[Mata | None], **given: Unpack[AskOptions]
+    ) -> list[Answer]:
+        """The answer under each of many settings of MATA, from one prefill, as many as fit in one batch.
+
+        settings: None turns MATA off.  Options are those of ask, without mata and attention.
+        Raises CancelledError, and what ask raises.
+        """
+        request, swept = self._sweep("sweep", audio, question, settings, given, options.ASK_NAMES - options.NOT_SWEPT)
+        return swept.answers(request)
+
+    def sweep_choices(
+        self,
+        audio: AudioLike,
+        question: str,
+        choices: Choices,
+        settings: Sequence[Mata | None],
+        **given: Unpack[ChooseOptions],
+    ) -> list[Choice]:
+        """What choose gives under each of many settings of MATA, from one prefill.
+
+        settings: None turns MATA off.  Options are those of choose, without mata and attention.
+        Raises CancelledError, and what ask raises.
+        """
+        form = choice_form(given)
+        names = options.CHOOSE_NAMES - options.NOT_SWEPT
+        request, swept = self._sweep("sweep_choices", audio, question, settings, given, names)
+        return swept.choices(request, choices, form)
+
     def chat(self, system: str | None = None, mata: Mata | Keep | None = KEEP) -> AudioChat:
         """A conversation; any number may go on at once, in any threads.  mata: the model's setting unless given.
 
@@ -403,6 +433,23 @@ class AudioModel:
         request = self._request(method, audio, question, given, options.ASK_NAMES)
         turn = self._turn(self._conversation())
         return turn.answer(request, turn.sampler(request))
+
+    def _sweep(
+        self,
+        method: str,
+        audio: AudioLike,
+        question: str,
+        settings: Sequence[Mata | None],
+        given: Mapping[str, Any],
+        allowed: frozenset[str],
+    ) -> tuple[Request, Sweep]:
+        request = self._request(method, audio, question, given, allowed)
+        wanted = list(settings)
+        if not wanted:
+            raise ValueError("settings must be at least one Mata(...) or None")
+        for setting in wanted:
+            boost_of(self.engine, setting)
+        return request, Sweep(self._loaded, self._conversation(), wanted)
 
     def _answer(self, audio: AudioLike, question: str, given: AskOptions) -> Answer:
         return self.ask(audio, question, **given)

@@ -97,6 +97,8 @@ class ChooseOptions(QuestionOptions, total=False):
 _SAMPLING = {field.name for field in fields(Sampling)}
 ASK_NAMES = frozenset(AskOptions.__annotations__)
 CHOOSE_NAMES = frozenset(ChooseOptions.__annotations__)
+NOT_SWEPT = frozenset({"mata", "attention"})
+"""Options that a sweep over settings does not take."""
 FORM = ("contrast", "listed", "letters")
 
 

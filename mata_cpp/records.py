@@ -10,6 +10,7 @@ from .mata import Mata
 
 if TYPE_CHECKING:
     from .audio.encoder import EncodedClip
+    from .readout.effect import MataEffect
     from .readout.record import Attention
 
 
@@ -96,7 +97,8 @@ class TokenLogprob:
 class Answer:
     """finish_reason: "stop" (the model ended, a stop string came, or it only repeated itself), "length" or "cancelled".
 
-    mata is the setting that was on, None where it was off; layers are the layers it acted on.  audio holds every
+    mata is the setting that was on, None where it was off; layers are the layers it acted on; mata_effect tells what it
+    did to the attention there.  audio holds every
     clip of the conversation so far, oldest first.  confidence is the probability of the first token of the answer,
     None if there was none.  attention is where it listened, and logprobs has an entry for each token, if these were
     asked for.
@@ -109,6 +111,7 @@ class Answer:
     timings: Timings
     mata: Mata | None
     layers: tuple[int, ...] = ()
+    mata_effect: MataEffect | None = None
     confidence: float | None = None
     attention: Attention | None = field(default=None, repr=False)
     logprobs: list[TokenLogprob] | None = field(default=None, repr=False)
@@ -119,7 +122,7 @@ class Answer:
             "answer": self.text,
             "finish_reason": self.finish_reason,
             "confidence": self.confidence,
-            **_common(self.audio, self.mata, self.layers),
+            **_common(self.audio, self.mata, self.layers, self.mata_effect),
             "usage": asdict(self.usage),
             "timings": asdict(self.timings),
             **({} if self.attention is None else {"attention": self.attention.to_dict()}),
@@ -172,6 +175,7 @@ class Choice:
     timings: Timings
     mata: Mata | None
     layers: tuple[int, ...] = field(default=())
+    mata_effect: MataEffect | None = None
     attention: list[Attention] | None = field(default=None, repr=False)
 
     @property
@@ -204,7 +208,7 @@ class Choice:
             "logprobs": list(self.logprobs),
             "silence_logprobs": None if self.silence_logprobs is None else list(self.silence_logprobs),
             "finish_reason": "stop",
-            **_common(self.audio, self.mata, self.layers),
+            **_common(self.audio, self.mata, self.layers, self.mata_effect),
             "usage": asdict(self.usage),
             "timings": asdict(self.timings),
             **({} if self.attention is None else {"attention": [one.to_dict() for one in self.attention]}),
@@ -230,8 +234,11 @@ class Piece(str):
         return piece
 
 
-def _common(audio: list[ClipInfo], mata: Mata | None, layers: tuple[int, ...]) -> dict[str, Any]:
+def _common(
+    audio: list[ClipInfo], mata: Mata | None, layers: tuple[int, ...], effect: MataEffect | None
+) -> dict[str, Any]:
     return {
         "audio": [{**asdict(clip), "span": list(clip.span)} for clip in audio],
         "mata": None if mata is None else {**mata.to_dict(), "layers": list(layers)},
+        "mata_effect": None if effect is None else effect.to_dict(),
     }

@@ -240,6 +240,28 @@ class Session:
             raise
         return twin
 
+    def forks(self, settings: Sequence[Mata | None], *, cancel: _core.Cancel | None = None) -> list[Session]:
+        """A fork under each setting: fork(mata=...) for all of them, with the last token computed in one batch.
+
+        Raises ContextFullError, CancelledError, ValueError where the model's memory cannot be cut or the last thing fed
+        was a clip.
+        """
+        if self._last_token is None:
+            raise ValueError("the last thing fed was a clip: there is no row to compute again")
+        twins: list[Session] = []
+        try:
+            for setting in settings:
+                twins.append(self.fork())
+                twins[-1].prepare(setting)
+                twins[-1]._core.truncate(self.n_past - 1)
+                twins[-1]._switch(on=True)
+            self._engine.decode([(twin._core, [self._last_token], False) for twin in twins], cancel=cancel)
+        except BaseException:
+            for twin in twins:
+                twin.close()
+            raise
+        return twins
+
     def share(self, n_past: int) -> Session:
         """A session that has the first n_past positions of this one, and MATA off; it has no logits before it is fed.
 

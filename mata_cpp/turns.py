@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ from .decoding.sampling import Sampling
 from .errors import AudioError, CancelledError, ModelError
 from .mata import Mata, boost_of
 from .prompts.builder import Message
-from .readout.reader import Reader
+from .readout.effect import effect_of, watch
+from .readout.reader import PromptRegions, Reader
 from .readout.record import Reading
 from .records import Answer, Choice, Piece, Timings, TokenLogprob, Usage
 from .session import Session
@@ -97,6 +98,24 @@ class Activity:
         then()
 
 
+class Silences:
+    """Scores of options after silence, by everything that they depend on; the latest are kept."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, list[float]] = OrderedDict()
+
+    def get(self, key: Hashable) -> list[float] | None:
+        return self._known.get(key)
+
+    def put(self, key: Hashable, scores: list[float]) -> None:
+        self._known[key] = scores
+        while len(self._known) > MAX_KNOWN_SILENCES:
+            self._known.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
 class Loaded:
     """What a loaded model gives to every question.
 
@@ -112,8 +131,7 @@ class Loaded:
         self.encoder = AudioEncoder(engine)
         self.pool = CachePool(engine, self.encoder, adapters_hear=adapters_hear)
         self.computing = Activity()
-        self.silences: OrderedDict[object, list[float]] = OrderedDict()
-        """Scores of options after silence, by everything that they depend on."""
+        self.silences = Silences()
 
     @property
     def forked(self) -> bool:
@@ -144,14 +162,14 @@ class Turn:
         computing.enter()
         try:
             started = time.perf_counter()
-            messages = self._messages(request)
+            messages = self.messages(request)
             with self._reader(request) as reader:
                 try:
                     prefill = self._prefill(request, messages, reader, request.max_tokens)
                 except CancelledError:
                     yield from self._outside(Piece("", self.nothing(request)))
                     return
-                generation = self._generation(request, self._conversation.session, sampler, reader)
+                generation = self.generation(request, self._conversation.session, sampler, reader)
                 self._conversation.image.generations = [generation.core]
                 shown = 0
                 try:
@@ -162,7 +180,7 @@ class Turn:
                 finally:
                     if not self._loaded.forked:
                         self._record(messages, generation)
-                result = self._result(request, generation, prefill, started, request.mata, reader)
+                result = self.result(request, generation, prefill, started, request.mata, reader)
                 rest = tuple((generation.logprobs or [])[shown:])
                 yield from self._outside(Piece("", result, logprobs=rest))
         finally:
@@ -213,7 +231,7 @@ class Turn:
 
     def _compare(self, request: Request) -> tuple[Answer, Answer]:
         started = time.perf_counter()
-        messages = self._messages(request)
+        messages = self.messages(request)
         if not _with_clips(messages):
             raise ValueError("there is nothing to compare: there is no audio in this conversation yet")
         conversation = self._conversation
@@ -223,7 +241,7 @@ class Turn:
             with session.fork(mata=None) as twin:
                 twin_reader = None if reader is None else reader.twin(twin)
                 runs = [
-                    self._generation(request, one, request.sampling.sampler(self._engine, request.cancel), reading)
+                    self.generation(request, one, request.sampling.sampler(self._engine, request.cancel), reading)
                     for one, reading in ((session, reader), (twin, twin_reader))
                 ]
                 conversation.image.generations = [run.core for run in runs]
@@ -235,15 +253,15 @@ class Turn:
                     for run in runs:
                         run.settle()
                     self._record(messages, runs[0])
-                boosted = self._result(request, runs[0], prefill, started, request.mata, reader)
-                return boosted, self._result(request, runs[1], prefill, started, None, twin_reader)
+                boosted = self.result(request, runs[0], prefill, started, request.mata, reader)
+                return boosted, self.result(request, runs[1], prefill, started, None, twin_reader)
 
     def _choose(self, request: Request, options: Sequence[str], form: scoring.ChoiceForm) -> Choice:
         texts = scoring.check_options(options)
         started = time.perf_counter()
         request = replace(request, question=form.question(request.question, texts))
         answers = form.answers(texts)
-        messages = self._messages(request)
+        messages = self.messages(request)
         prompts = self._conversation.prompts
         frame = prompts.answer_frame(messages, request.cancel)
         rows = scoring.option_tokens(self._engine, frame, answers)
@@ -285,10 +303,11 @@ class Turn:
             silence_logprobs=silence,
             tokens=counts,
             audio=clips,
-            usage=_usage(prefill, sum(counts)),
+            usage=usage_of(prefill, sum(counts)),
             timings=Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, first_token_s, 0.0),
             mata=None if boost is None else boost.mata,
             layers=() if boost is None else boost.layers,
+            mata_effect=None if boost is None else prefill.effect,
             attention=None
             if reader is None
             else [one.report(self._texts(row)) for one, row in zip(readers, rows, strict=True)],
@@ -305,11 +324,7 @@ class Turn:
     ) -> list[float]:
         """The options' log-likelihoods where every clip of the conversation is replaced by near silence as long."""
         loaded = self._loaded
-        rate = self._engine.sample_rate
-        quiet = [
-            replace(message, clips=tuple(silence(loaded.encoder.audible_seconds(clip), rate) for clip in message.clips))
-            for message in messages
-        ]
+        quiet = silent_twin(messages, loaded)
         other = Conversation(self._engine, loaded.encoder, loaded.pool, self._conversation.prompts.fresh())
         known = (tuple(other.plan(quiet, cancel=request.cancel).keys), tuple(map(tuple, rows)), end, request.mata)
         found = loaded.silences.get(known)
@@ -321,12 +336,10 @@ class Turn:
                 )
             finally:
                 other.release()
-            loaded.silences[known] = found
-            while len(loaded.silences) > MAX_KNOWN_SILENCES:
-                loaded.silences.popitem(last=False)
+            loaded.silences.put(known, found)
         return found
 
-    def _messages(self, request: Request) -> list[Message]:
+    def messages(self, request: Request) -> list[Message]:
         """Raises AudioError where attention is asked for and there is nothing to hear."""
         messages = self._conversation.proposed(request.question, request.clips, request.system)
         if request.reading is not None and not _with_clips(messages):
@@ -361,21 +374,38 @@ class Turn:
             encoder = self._loaded.encoder
             heard = [encoder.audible_seconds(clip) for message in messages for clip in message.clips]
             boost.mata.check_focus(heard)
+
+        def before_last(session: Session, regions: PromptRegions) -> None:
+            if reader is not None:
+                reader.start(session, regions)
+            elif boost is not None and session.clips:
+                watch(session, regions, boost)
+
         prefill = self._conversation.prefill(
             messages,
             request.mata,
             answer=answer,
             cancel=request.cancel,
             forks=forks,
-            before_last=None if reader is None else reader.start,
+            before_last=before_last,
         )
         if np.isnan(self._conversation.session.logits()).any():
             self._conversation.drop_cache()
             fault = "the model computed NaN: its file or the GPU backend is at fault; try n_gpu_layers=0"
             raise ModelError(self._loaded.find_damage() or fault)
-        return prefill
+        session = self._conversation.session
+        effect = None
+        if reader is not None:
+            effect = reader.effect(session)
+        elif boost is not None and session.clips:
+            effect = effect_of(session)
+            session.read_with(None)
+        return replace(prefill, effect=effect)
 
-    def _generation(self, request: Request, session: Session, sampler: Sampler, reader: Reader | None) -> Generation:
+    def generation(
+        self, request: Request, session: Session, sampler: Sampler, reader: Reader | None = None
+    ) -> Generation:
+        """The request's answer, begun from a session that has logits."""
         return Generation(
             self._engine,
             session,
@@ -396,15 +426,16 @@ class Turn:
         if generation.text or generation.finish_reason != "cancelled":
             self._conversation.messages = [*messages, Message("assistant", generation.text)]
 
-    def _result(
+    def result(
         self,
         request: Request,
         generation: Generation,
         prefill: Prefill,
         started: float,
         mata: Mata | None,
-        reader: Reader | None,
+        reader: Reader | None = None,
     ) -> Answer:
+        """The record of an answer that was generated under mata."""
         first = generation.first_token_at or time.perf_counter()
         boost = boost_of(self._engine, mata) if generation.clips else None
         logprobs: list[TokenLogprob] | None = generation.logprobs
@@ -412,7 +443,7 @@ class Turn:
             text=generation.text,
             finish_reason=generation.finish_reason,
             audio=generation.clips,
-            usage=_usage(prefill, len(generation.tokens)),
+            usage=usage_of(prefill, len(generation.tokens)),
             timings=Timings(
                 load_s=self._loaded.load_s,
                 encode_s=prefill.encode_s,
@@ -422,6 +453,7 @@ class Turn:
             ),
             mata=None if boost is None else boost.mata,
             layers=() if boost is None else boost.layers,
+            mata_effect=None if boost is None else prefill.effect,
             confidence=generation.confidence,
             attention=None if reader is None else reader.report(self._texts(generation.tokens)),
             logprobs=logprobs,
@@ -432,11 +464,19 @@ def _with_clips(messages: Sequence[Message]) -> bool:
     return any(message.clips for message in messages)
 
 
+def silent_twin(messages: Sequence[Message], loaded: Loaded) -> list[Message]:
+    """The messages with every clip replaced by near silence as long."""
+    rate, seconds = loaded.engine.sample_rate, loaded.encoder.audible_seconds
+    return [
+        replace(message, clips=tuple(silence(seconds(clip), rate) for clip in message.clips)) for message in messages
+    ]
+
+
 def silence(seconds: float, sample_rate: int) -> Audio:
     """A clip of near silence, the same one for the same length."""
     noise = np.random.default_rng(0).standard_normal(max(1, round(seconds * sample_rate)), dtype=np.float32)
     return Audio((noise * np.float32(SILENCE_LEVEL), sample_rate), name="silence")
 
 
-def _usage(prefill: Prefill, completion_tokens: int) -> Usage:
+def usage_of(prefill: Prefill, completion_tokens: int) -> Usage:
     return Usage(prefill.prompt_tokens, prefill.audio_tokens, completion_tokens, prefill.cached_tokens)

@@ -117,40 +117,61 @@ def score_options(
     session must have logits; it is left as it was.  The rows are decoded in forks of it, so many at most in
     one batch; observe gets each fork after that.  Raises ContextFullError, CancelledError.
     """
-    first = log_softmax(session.logits())
-    scores: list[float] = []
-    while len(scores) < len(rows):
+    return score_each(engine, [session], rows, end, observe, forks=forks, cancel=cancel)[0]
+
+
+def score_each(
+    engine: Engine,
+    sessions: Sequence[Session],
+    rows: Sequence[list[int]],
+    end: int | None,
+    observe: Callable[[Session], None] | None = None,
+    *,
+    forks: int = 8,
+    cancel: Cancel | None = None,
+) -> list[list[float]]:
+    """The same for several sessions, whose forks share batches: [sessions][rows]."""
+    firsts = [log_softmax(session.logits()) for session in sessions]
+    pairs = [(number, row) for number in range(len(sessions)) for row in rows]
+    scores: list[list[float]] = [[] for _ in sessions]
+    done = 0
+    while done < len(pairs):
         twins: list[Session] = []
         try:
-            batch = _fork_for(session, rows[len(scores) : len(scores) + forks], twins)
-            engine.decode([(fork.core, tokens, True) for fork, tokens in zip(twins, batch, strict=True)], cancel=cancel)
-            for fork, tokens in zip(twins, batch, strict=True):
+            batch = _fork_for(sessions, pairs[done : done + forks], twins)
+            engine.decode(
+                [(fork.core, tokens, True) for fork, (_, tokens) in zip(twins, batch, strict=True)], cancel=cancel
+            )
+            for fork, (number, tokens) in zip(twins, batch, strict=True):
                 after = log_softmax(fork.core.logits_all())  # [n_tokens, n_vocab]
                 followers = tokens[1:] + ([] if end is None else [end])
                 steps = sum(float(after[i, token]) for i, token in enumerate(followers))
-                scores.append(float(first[tokens[0]]) + steps)
+                scores[number].append(float(firsts[number][tokens[0]]) + steps)
                 if observe is not None:
                     observe(fork)
+            done += len(batch)
         finally:
             for fork in twins:
                 fork.close()
     return scores
 
 
-def _fork_for(session: Session, rows: Sequence[list[int]], forks: list[Session]) -> list[list[int]]:
+def _fork_for(
+    sessions: Sequence[Session], pairs: Sequence[tuple[int, list[int]]], forks: list[Session]
+) -> list[tuple[int, list[int]]]:
     """Forks for as many rows as fit one batch and the sequences left; at least one."""
-    batch: list[list[int]] = []
+    batch: list[tuple[int, list[int]]] = []
     total = 0
-    for tokens in rows:
+    for number, tokens in pairs:
         if batch and total + len(tokens) > MAX_BATCH:
             break
         try:
-            forks.append(session.fork())
+            forks.append(sessions[number].fork())
         except ContextFullError:
             if not batch:
                 raise
             break
-        batch.append(tokens)
+        batch.append((number, tokens))
         total += len(tokens)
     return batch
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..mata import LayerSpec
 from ..records import ClipInfo
+from .effect import MataEffect, effect_of
 from .layers import readable_layers
 from .record import AUDIO, GROUPS, Attention, ClipAttention, Reading
 
@@ -73,6 +74,12 @@ class Reader:
         other.__dict__.update(self.__dict__)
         other._session, other._rows, other.acts_on = session, [], acts_on
         return other
+
+    def effect(self, session: Session) -> MataEffect | None:
+        """What MATA does to the row of the last token that was fed; None where boosted layers are not read."""
+        if not self.acts_on or not set(self.acts_on) <= set(self.layers):
+            return None
+        return effect_of(session, [self.layers.index(layer) for layer in self.acts_on])
 
     def take(self, token: _core.Token) -> None:
         """Keep the row that predicted a generated token."""

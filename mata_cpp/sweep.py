@@ -1,0 +1,170 @@
+"""One question under many settings of MATA, from one prefill: every row but the last is the same for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .conversation import Conversation, Prefill
+from .decoding import scoring
+from .mata import Mata, boost_of
+from .records import Answer, Choice, Timings
+from .session import Session
+from .turns import Loaded, Request, Turn, silent_twin, usage_of
+
+if TYPE_CHECKING:
+    from ._core import Cancel
+    from .decoding.plain import Generation
+    from .prompts.builder import Message
+
+
+class Sweep:
+    """Answers one question of a conversation under each of many settings; the conversation stays as it is."""
+
+    def __init__(self, loaded: Loaded, conversation: Conversation, settings: Sequence[Mata | None]) -> None:
+        self._loaded, self._conversation, self._settings = loaded, conversation, list(settings)
+        self._engine = loaded.engine
+        self._turn = Turn(loaded, conversation)
+
+    def choices(self, request: Request, options: Sequence[str], form: scoring.ChoiceForm) -> list[Choice]:
+        """What choose gives under each setting, in their order."""
+        with self._loaded.computing():
+            try:
+                return self._choices(request, scoring.check_options(options), form)
+            finally:
+                self._conversation.release()
+
+    def answers(self, request: Request) -> list[Answer]:
+        """What ask gives under each setting, in their order."""
+        with self._loaded.computing():
+            try:
+                return self._answers(request)
+            finally:
+                self._conversation.release()
+
+    # -------------------------------------------------------------------------------------------
+
+    def _choices(self, request: Request, texts: list[str], form: scoring.ChoiceForm) -> list[Choice]:
+        started = time.perf_counter()
+        request = replace(request, question=form.question(request.question, texts), mata=None)
+        messages = self._turn.messages(request)
+        frame = self._conversation.prompts.answer_frame(messages, request.cancel)
+        rows = scoring.option_tokens(self._engine, frame, form.answers(texts))
+        end = scoring.end_token(self._engine, frame)
+        prefill, found = self._scores(self._conversation, messages, rows, end, request.cancel)
+        took = time.perf_counter() - started
+        clips = self._conversation.session.clips
+        silence: list[list[float]] | None = None
+        if form.contrast and clips:
+            self._conversation.release()
+            silence = self._after_silence(messages, rows, end, request.cancel)
+        counts = [len(row) + (end is not None) for row in rows]
+        chosen = []
+        for number, (setting, logprobs) in enumerate(zip(self._settings, found, strict=True)):
+            unheard = None if silence is None else silence[number]
+            scores = scoring.contrasted(logprobs, unheard)
+            index = int(np.argmax(scores))
+            boost = boost_of(self._engine, setting) if clips else None
+            chosen.append(
+                Choice(
+                    text=texts[index],
+                    index=index,
+                    options=texts,
+                    scores=scores,
+                    logprobs=logprobs,
+                    silence_logprobs=unheard,
+                    tokens=counts,
+                    audio=clips,
+                    usage=usage_of(prefill, sum(counts)),
+                    timings=Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, took, 0.0),
+                    mata=None if boost is None else boost.mata,
+                    layers=() if boost is None else boost.layers,
+                )
+            )
+        return chosen
+
+    def _after_silence(
+        self, messages: Sequence[Message], rows: list[list[int]], end: int | None, cancel: Cancel
+    ) -> list[list[float]]:
+        """The same scores where every clip is replaced by near silence as long; what is known is not computed."""
+        loaded = self._loaded
+        quiet = silent_twin(messages, loaded)
+        other = Conversation(self._engine, loaded.encoder, loaded.pool, self._conversation.prompts.fresh())
+        keys = tuple(other.plan(quiet, cancel=cancel).keys)
+        known = [(keys, tuple(map(tuple, rows)), end, setting) for setting in self._settings]
+        found = [loaded.silences.get(key) for key in known]
+        missing = [number for number, scores in enumerate(found) if scores is None]
+        if missing:
+            part = Sweep(loaded, other, [self._settings[number] for number in missing])
+            try:
+                _, computed = part._scores(other, quiet, rows, end, cancel)
+            finally:
+                other.release()
+            for number, scores in zip(missing, computed, strict=True):
+                found[number] = scores
+                loaded.silences.put(known[number], scores)
+        return [scores or [] for scores in found]
+
+    def _scores(
+        self,
+        conversation: Conversation,
+        messages: list[Message],
+        rows: list[list[int]],
+        end: int | None,
+        cancel: Cancel,
+    ) -> tuple[Prefill, list[list[float]]]:
+        """Log-likelihoods of rows under each setting, [settings][rows]."""
+        n_seq_max = self._engine.n_seq_max
+        group = max(1, min(len(self._settings), n_seq_max // 4))
+        forks = max(1, min(len(rows) * group, n_seq_max // 2))
+        room = group + min(scoring.MAX_BATCH, group * sum(map(len, rows)))
+        prefill = conversation.prefill(messages, None, answer=room, forks=group + forks, cancel=cancel)
+        scores: list[list[float]] = []
+        for start in range(0, len(self._settings), group):
+            with ExitStack() as held:
+                twins = [
+                    held.enter_context(twin)
+                    for twin in conversation.session.forks(self._settings[start : start + group], cancel=cancel)
+                ]
+                scores += scoring.score_each(self._engine, twins, rows, end, forks=forks, cancel=cancel)
+        return prefill, scores
+
+    def _answers(self, request: Request) -> list[Answer]:
+        started = time.perf_counter()
+        messages = self._turn.messages(request)
+        n_seq_max = self._engine.n_seq_max
+        group = max(1, min(len(self._settings), n_seq_max // 2))
+        prefill = self._conversation.prefill(
+            messages, None, answer=group * (1 + request.max_tokens), forks=group, cancel=request.cancel
+        )
+        found: list[Answer] = []
+        for start in range(0, len(self._settings), group):
+            settings = self._settings[start : start + group]
+            with ExitStack() as held:
+                twins = [
+                    held.enter_context(twin)
+                    for twin in self._conversation.session.forks(settings, cancel=request.cancel)
+                ]
+                runs = [self._run(request, twin) for twin in twins]
+                self._conversation.image.generations = [run.core for run in runs]
+                try:
+                    for run in runs:
+                        for _ in run:
+                            pass
+                finally:
+                    for run in runs:
+                        run.settle()
+                found += [
+                    self._turn.result(request, run, prefill, started, setting)
+                    for run, setting in zip(runs, settings, strict=True)
+                ]
+            self._conversation.image.generations = []
+        return found
+
+    def _run(self, request: Request, session: Session) -> Generation:
+        return self._turn.generation(request, session, request.sampling.sampler(self._engine, request.cancel))
