@@ -222,8 +222,12 @@ class Session:
 
         With a setting given, the last token is computed again under it; everything before it is the
         same for every setting.  A session whose attention is read has forks whose attention is read.
-        Raises ContextFullError.
+        Raises ContextFullError, and ValueError for a setting where the model's memory cannot be cut, as it has
+        recurrent layers: there, feed all but the last token with MATA off, fork, set ``mata`` and feed it to both.
         """
+        again = not isinstance(mata, Keep) and self._last_token is not None
+        if again and not self._engine.can_cut:
+            raise ValueError("this model's memory cannot be cut: fork before the last token, and feed it to both")
         setting = self._mata if isinstance(mata, Keep) else mata
         twin = self._twin(setting, self._core.fork)
         twin._clips = list(self._clips)
@@ -232,7 +236,7 @@ class Session:
         try:
             twin.read_with(self._read)
             twin._switch(on=True)
-            if not isinstance(mata, Keep) and self._last_token is not None:
+            if again and self._last_token is not None:
                 twin._core.truncate(self.n_past - 1)
                 twin._core.feed_tokens([self._last_token])
         except BaseException:

@@ -218,9 +218,9 @@ class Turn:
             raise ValueError("there is nothing to compare: there is no audio in this conversation yet")
         conversation = self._conversation
         with self._reader(request) as reader:
-            prefill = self._prefill(request, messages, reader, 2 * request.max_tokens, forks=1)
+            prefill = self._prefill(request, messages, reader, 2 * request.max_tokens, forks=1, twin=True)
             session = conversation.session
-            with session.fork(mata=None) as twin:
+            with conversation.without_mata() as twin:
                 twin_reader = None if reader is None else reader.twin(twin)
                 runs = [
                     self._generation(request, one, request.sampling.sampler(self._engine, request.cancel), reading)
@@ -351,7 +351,13 @@ class Turn:
         return [self._engine.token_bytes(token, special=True).decode("utf-8", "replace") for token in tokens]
 
     def _prefill(
-        self, request: Request, messages: list[Message], reader: Reader | None, answer: int, forks: int = 0
+        self,
+        request: Request,
+        messages: list[Message],
+        reader: Reader | None,
+        answer: int,
+        forks: int = 0,
+        twin: bool = False,
     ) -> Prefill:
         """Logits for the first token, under the request's setting."""
         if request.cancel.cancelled:
@@ -367,6 +373,7 @@ class Turn:
             answer=answer,
             cancel=request.cancel,
             forks=forks,
+            twin=twin,
             before_last=None if reader is None else reader.start,
         )
         if np.isnan(self._conversation.session.logits()).any():
