@@ -142,6 +142,7 @@ class Engine:
     eos_token: str
     add_bos: bool
     mata_refusal: str  # "" or why MATA cannot work with this model and context
+    can_cut: bool  # sessions can be cut back to any position: no layer is recurrent
     attention_layers: list[int]  # layers whose attention can be read: all but those of another kind in hybrid models
     def metadata(self) -> dict[str, str]: ...
     def tokenize(

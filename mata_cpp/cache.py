@@ -142,7 +142,7 @@ class CachePool:
         # By questions that wait or run.  Weak: what an interrupt leaves behind in the middle of open() is given back.
         self._taken: WeakValueDictionary[int, CacheImage] = WeakValueDictionary()
         self._queue: deque[object] = deque()
-        self._can_cut = True
+        self._can_cut = engine.can_cut
         self._spared: tuple[CacheImage | None, ...] = ()  # not to be evicted for their own sake
 
     def new_session(self, mata: Mata | None = None) -> Session:

@@ -63,6 +63,7 @@ class Conversation:
         self.messages: list[Message] = []
         self._engine, self._encoder, self._pool, self._prompts = engine, encoder, pool, prompts
         self._image: CacheImage | None = None
+        self._before_last: Session | None = None  # a fork from before the last token, where it cannot be made later
 
     @property
     def prompts(self) -> PromptBuilder:
@@ -106,10 +107,11 @@ class Conversation:
         answer: int,
         cancel: Cancel,
         forks: int = 0,
+        twin: bool = False,
         before_last: BeforeLast | None = None,
     ) -> Prefill:
         """Bring the messages into the cache, logits ready under mata, with room for answer more positions and for so
-        many forks at a time.
+        many forks at a time.  twin: they will be ``under`` other settings.
 
         ContextFullError comes before anything is fed; a stop in the middle leaves a cache that the next
         prefill can build on.  before_last is called when only the last run of tokens, whose last row predicts, is
@@ -138,7 +140,8 @@ class Conversation:
         self._image = image
         cached = image.position(keep)
         try:
-            self._feed(image, plan, keep, encoded, mata, cancel, before_last)
+            split = twin and not self._engine.can_cut
+            self._feed(image, plan, keep, encoded, mata, cancel, split, before_last)
         except BaseException:
             self._pool.release(image)
             raise
@@ -149,6 +152,12 @@ class Conversation:
             audio_tokens=sum(clip.tokens for clip in image.session.clips),
             cached_tokens=cached,
         )
+
+    def under(self, settings: Sequence[Mata | None], cancel: Cancel | None = None) -> list[Session]:
+        """After a prefill with twin: a fork of the session under each setting, the row that predicts computed anew."""
+        if self._before_last is None:
+            return self.session.forks(settings, cancel=cancel)
+        return self._before_last.forks(settings, int(self.image.keys[-1]), cancel=cancel)
 
     def record(self, generation: Generation) -> None:
         """Note in the image what a generation fed, once it has ended."""
@@ -167,6 +176,9 @@ class Conversation:
 
     def release(self) -> None:
         """The question has ended: the image may go when room is needed."""
+        if self._before_last is not None:
+            self._before_last.close()
+            self._before_last = None
         if self._image is not None:
             self._pool.release(self._image)
         self._prompts.keep_clips(self.messages)
@@ -223,18 +235,24 @@ class Conversation:
         encoded: dict[str, EncodedClip],
         mata: Mata | None,
         cancel: Cancel,
+        split: bool,
         before_last: BeforeLast | None,
     ) -> None:
+        """split: feed the last token by itself, and keep a fork from before it."""
         session = image.session
         session.prepare(mata)
         image.text, image.pending = None, []
         runs = _runs(plan.keys[keep:], encoded)
+        if split and isinstance(question := runs[-1], list) and len(question) > 1:
+            runs[-1:] = [question[:-1], question[-1:]]
         for number, run in enumerate(runs):
             if cancel.cancelled:
                 raise CancelledError("cancelled")
             last = number == len(runs) - 1
             if last and before_last is not None:
                 before_last(session, self._regions(image, plan, run, cancel))
+            if last and split:
+                self._before_last = session.fork()
             session.append([run], markers=True, final=last, cancel=cancel)
             image.append(run, plain=not last or session.boost is None)
         image.text = plan.rendered

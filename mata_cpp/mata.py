@@ -167,10 +167,11 @@ def boost_of(engine: Engine, mata: Mata | None) -> Boost | None:
     if not isinstance(mata, Mata):
         raise ValueError(f"mata must be a Mata(...) or None, not {checks.short_repr(mata)}")
     layers = mata.resolve_layers(engine.n_layer, engine.attention_layers)
-    if not mata.alpha or not layers:
+    if not mata.alpha or (not layers and mata.layers != "auto"):
         return None
-    if engine.mata_refusal:
-        raise MataError(f"MATA cannot work here: {engine.mata_refusal}; use mata=None (--no-mata)")
+    if engine.mata_refusal or not layers:
+        reason = engine.mata_refusal or "no layer of this model has attention"
+        raise MataError(f"MATA cannot work here: {reason}; use mata=None (--no-mata)")
     return Boost(mata, layers, engine.n_layer)
 
 

@@ -25,6 +25,8 @@ FeedPart = str | Sequence[int] | Audio | EncodedClip
 
 Make = Callable[[], "_core.Session"]
 
+CANNOT_CUT = "this model's memory cannot be cut: fork before the last token, and feed it to both"
+
 FEEDS = "feed takes text, lists of token ids and Audio objects"
 
 
@@ -222,8 +224,12 @@ class Session:
 
         With a setting given, the last token is computed again under it; everything before it is the
         same for every setting.  A session whose attention is read has forks whose attention is read.
-        Raises ContextFullError.
+        Raises ContextFullError, and ValueError for a setting where the model's memory cannot be cut, as it has
+        recurrent layers: there, feed all but the last token with MATA off, fork, set ``mata`` and feed it to both.
         """
+        again = not isinstance(mata, Keep) and self._last_token is not None
+        if again and not self._engine.can_cut:
+            raise ValueError(CANNOT_CUT)
         setting = self._mata if isinstance(mata, Keep) else mata
         twin = self._twin(setting, self._core.fork)
         twin._clips = list(self._clips)
@@ -232,7 +238,7 @@ class Session:
         try:
             twin.read_with(self._read)
             twin._switch(on=True)
-            if not isinstance(mata, Keep) and self._last_token is not None:
+            if again and self._last_token is not None:
                 twin._core.truncate(self.n_past - 1)
                 twin._core.feed_tokens([self._last_token])
         except BaseException:
@@ -240,22 +246,29 @@ class Session:
             raise
         return twin
 
-    def forks(self, settings: Sequence[Mata | None], *, cancel: _core.Cancel | None = None) -> list[Session]:
-        """A fork under each setting: fork(mata=...) for all of them, with the last token computed in one batch.
+    def forks(
+        self, settings: Sequence[Mata | None], token: int | None = None, *, cancel: _core.Cancel | None = None
+    ) -> list[Session]:
+        """A fork under each setting, all fed with token in one batch; None: with the last token once more.
 
-        Raises ContextFullError, CancelledError, ValueError where the model's memory cannot be cut or the last thing fed
-        was a clip.
+        Raises ContextFullError, CancelledError, and ValueError as fork does, or where the last thing fed was a clip.
         """
-        if self._last_token is None:
+        last = self._last_token if token is None else token
+        if last is None:
             raise ValueError("the last thing fed was a clip: there is no row to compute again")
+        if token is None and not self._engine.can_cut:
+            raise ValueError(CANNOT_CUT)
         twins: list[Session] = []
         try:
             for setting in settings:
-                twins.append(self.fork())
-                twins[-1].prepare(setting)
-                twins[-1]._core.truncate(self.n_past - 1)
-                twins[-1]._switch(on=True)
-            self._engine.decode([(twin._core, [self._last_token], False) for twin in twins], cancel=cancel)
+                twin = self.fork()
+                twins.append(twin)
+                twin.prepare(setting)
+                if token is None:
+                    twin._core.truncate(self.n_past - 1)
+                twin._switch(on=True)
+                twin._last_token = last
+            self._engine.decode([(twin._core, [last], False) for twin in twins], cancel=cancel)
         except BaseException:
             for twin in twins:
                 twin.close()

@@ -123,13 +123,13 @@ class Sweep:
         group = max(1, min(len(self._settings), n_seq_max // 4))
         forks = max(1, min(len(rows) * group, n_seq_max // 2))
         room = group + min(scoring.MAX_BATCH, group * sum(map(len, rows)))
-        prefill = conversation.prefill(messages, None, answer=room, forks=group + forks, cancel=cancel)
+        prefill = conversation.prefill(messages, None, answer=room, forks=group + forks, twin=True, cancel=cancel)
         scores: list[list[float]] = []
         for start in range(0, len(self._settings), group):
             with ExitStack() as held:
                 twins = [
                     held.enter_context(twin)
-                    for twin in conversation.session.forks(self._settings[start : start + group], cancel=cancel)
+                    for twin in conversation.under(self._settings[start : start + group], cancel)
                 ]
                 scores += scoring.score_each(self._engine, twins, rows, end, forks=forks, cancel=cancel)
         return prefill, scores
@@ -140,16 +140,13 @@ class Sweep:
         n_seq_max = self._engine.n_seq_max
         group = max(1, min(len(self._settings), n_seq_max // 2))
         prefill = self._conversation.prefill(
-            messages, None, answer=group * (1 + request.max_tokens), forks=group, cancel=request.cancel
+            messages, None, answer=group * (1 + request.max_tokens), forks=group, twin=True, cancel=request.cancel
         )
         found: list[Answer] = []
         for start in range(0, len(self._settings), group):
             settings = self._settings[start : start + group]
             with ExitStack() as held:
-                twins = [
-                    held.enter_context(twin)
-                    for twin in self._conversation.session.forks(settings, cancel=request.cancel)
-                ]
+                twins = [held.enter_context(twin) for twin in self._conversation.under(settings, request.cancel)]
                 runs = [self._run(request, twin) for twin in twins]
                 self._conversation.image.generations = [run.core for run in runs]
                 try:

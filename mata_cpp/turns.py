@@ -236,9 +236,9 @@ class Turn:
             raise ValueError("there is nothing to compare: there is no audio in this conversation yet")
         conversation = self._conversation
         with self._reader(request) as reader:
-            prefill = self._prefill(request, messages, reader, 2 * request.max_tokens, forks=1)
+            prefill = self._prefill(request, messages, reader, 2 * request.max_tokens, forks=1, twin=True)
             session = conversation.session
-            with session.fork(mata=None) as twin:
+            with conversation.under([None])[0] as twin:
                 twin_reader = None if reader is None else reader.twin(twin)
                 runs = [
                     self.generation(request, one, request.sampling.sampler(self._engine, request.cancel), reading)
@@ -364,7 +364,13 @@ class Turn:
         return [self._engine.token_bytes(token, special=True).decode("utf-8", "replace") for token in tokens]
 
     def _prefill(
-        self, request: Request, messages: list[Message], reader: Reader | None, answer: int, forks: int = 0
+        self,
+        request: Request,
+        messages: list[Message],
+        reader: Reader | None,
+        answer: int,
+        forks: int = 0,
+        twin: bool = False,
     ) -> Prefill:
         """Logits for the first token, under the request's setting."""
         if request.cancel.cancelled:
@@ -387,6 +393,7 @@ class Turn:
             answer=answer,
             cancel=request.cancel,
             forks=forks,
+            twin=twin,
             before_last=before_last,
         )
         if np.isnan(self._conversation.session.logits()).any():

@@ -119,7 +119,7 @@ class Engine:
         self.attention_layers = list(range(self.n_layer))
         self.closed = False
         self.encoded = 0
-        self.truncates = True
+        self.can_cut = True
         self.script = lambda prompt, mata: "rain"
         self.slow = None
         self.eager = False
@@ -309,7 +309,7 @@ class Session:
 
     def share(self, n_past):
         with self.engine.lock:
-            if n_past < self.n_past and not self.engine.truncates:
+            if n_past < self.n_past and not self.engine.can_cut:
                 raise ValueError("this memory cannot be cut")
             twin = Session(self.engine)
             twin.items, twin.cells = self.items[:n_past], self.cells[:n_past]
@@ -372,7 +372,7 @@ class Session:
 
     def truncate(self, n_past):
         self._check()
-        if not self.engine.truncates:
+        if not self.engine.can_cut:
             raise ValueError("this memory cannot be cut")
         self._rows = []
         del self.items[n_past:], self.cells[n_past:]

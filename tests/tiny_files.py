@@ -15,6 +15,7 @@ class TinyFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model = cache(self._model)
+        self.projector = cache(self._projector)
         self.broken_model = cache(lambda name: self._broken("models", name))
         self.broken_projector = cache(lambda name: self._broken("projectors", name))
         self.broken_adapter = cache(lambda name: self._broken("adapters", name))
@@ -22,6 +23,12 @@ class TinyFiles:
     def _model(self, name: str) -> Path:
         """A model of tiny_models.CONFIGS."""
         return tiny_models.write_model(self.folder / f"{name}.gguf", tiny_models.CONFIGS[name])
+
+    def _projector(self, name: str) -> Path:
+        """An audio projector for the model called name."""
+        n_embd = tiny_models.CONFIGS[name].n_embd
+        path = self.folder / f"mmproj-{name}.gguf"
+        return tiny_models.write_mmproj(path, tiny_models.ProjectorConfig(n_embd_text=n_embd))
 
     def _broken(self, kind: str, name: str) -> Path:
         folder = self.folder / kind

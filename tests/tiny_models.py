@@ -7,6 +7,7 @@ one-hot and logits have a standard deviation of 2 to 3: a wrong boost then shows
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,29 @@ class Config:
     final_softcap: float = 0.0
     conv_layers: tuple[int, ...] = ()  # LFM2: layers with a short causal convolution instead of attention
     conv_width: int = 3
+    ssm_layers: tuple[int, ...] = ()  # layers with Mamba-2 instead of attention (Falcon-H1: beside it)
+    ssm_n_head: int = 8
+    ssm_n_group: int = 2
+    ssm_n_state: int = 16
+    ssm_width: int = 4
+    ffn_layers: tuple[int, ...] = ()  # Nemotron-H: layers that are a feed-forward part alone; its others have none
+    n_expert: int = 0  # of the feed-forward parts; two are used
+    granite_scales: tuple[float, ...] = ()  # of embeddings, parts and attention scores; what divides the logits
     vocab: str = "bpe"
+
+    @property
+    def attention_layers(self) -> list[int]:
+        without = {*self.conv_layers, *self.ffn_layers, *(() if self.arch == "falcon-h1" else self.ssm_layers)}
+        return [il for il in range(self.n_layer) if il not in without]
+
+    @property
+    def ssm_n_inner(self) -> int:
+        return 2 * self.n_embd
+
+    @property
+    def ssm_n_conv(self) -> int:
+        """Channels of Mamba-2's convolution: its values, and keys and queries of each group."""
+        return self.ssm_n_inner + 2 * self.ssm_n_group * self.ssm_n_state
 
 
 CONFIGS = {
@@ -72,7 +95,22 @@ CONFIGS = {
     "lfm2": Config(
         arch="lfm2", seed=8, n_embd=128, n_head=4, qk_norm=True, tied=True, rope_base=1e6, conv_layers=(0, 1, 3, 4),
     ),
+    "granite_hybrid": Config(
+        arch="granitehybrid", seed=9, n_layer=9, n_head_kv=4, ssm_layers=(0, 1, 3, 5, 6, 7),
+        granite_scales=(1.5, 0.7, 0.25, 1.2),
+    ),
+    "nemotron_h": Config(
+        arch="nemotron_h", seed=10, n_layer=12, ssm_layers=(0, 2, 6, 9), ffn_layers=(1, 4, 7, 11),
+    ),
+    "nemotron_h_moe": Config(
+        arch="nemotron_h_moe", seed=11, n_layer=7, ssm_layers=(0, 3), ffn_layers=(2, 4), n_expert=4,
+    ),
+    # Layers that have attention and Mamba-2 side by side.
+    "falcon_h1": Config(arch="falcon-h1", seed=12, n_layer=4, ssm_layers=(0, 1, 2, 3), ssm_n_group=1),
 }  # fmt: skip
+
+HYBRIDS = ("lfm2", "granite_hybrid", "nemotron_h", "nemotron_h_moe", "falcon_h1")
+"""Models with other layers than those of attention."""
 
 AUDIO_EMBD_STD = {"gemma2": 0.2, "gemma3": 2.5, "lfm2": 0.2}
 """Spread of made-up audio embeddings, where it is not 1: that of the token embeddings as they enter layer 0.
@@ -120,7 +158,17 @@ def tensors(config: Config, n_vocab: int) -> dict[str, Array]:
             weights[b + "shortconv.in_proj.weight"] = matrix(3 * n_embd, n_embd, 1.0)
             weights[b + "shortconv.conv.weight"] = matrix(n_embd, config.conv_width, 1.0)
             weights[b + "shortconv.out_proj.weight"] = matrix(n_embd, n_embd, 1.0)
-        else:
+        if il in config.ssm_layers:
+            n_inner, n_conv = config.ssm_n_inner, config.ssm_n_conv
+            weights[b + "ssm_in.weight"] = matrix(n_inner + n_conv + config.ssm_n_head, n_embd, 1.0)
+            weights[b + "ssm_conv1d.weight"] = matrix(n_conv, config.ssm_width, 1.5)
+            weights[b + "ssm_conv1d.bias"] = vector(n_conv, -0.3, 0.3)
+            weights[b + "ssm_dt.bias"] = vector(config.ssm_n_head, -2.0, 0.5)
+            weights[b + "ssm_a"] = vector(config.ssm_n_head, -1.5, -0.1)[:, None]
+            weights[b + "ssm_d"] = vector(config.ssm_n_head, 0.5, 1.5)[:, None]
+            weights[b + "ssm_norm.weight"] = vector(n_inner, 0.6, 1.4).reshape(config.ssm_n_group, -1)
+            weights[b + "ssm_out.weight"] = matrix(n_embd, n_inner, 1.0)
+        if il in config.attention_layers:
             weights[b + "attn_q.weight"] = matrix(n_q, n_embd, 1.3)
             weights[b + "attn_k.weight"] = matrix(n_kv, n_embd, 1.3)
             weights[b + "attn_v.weight"] = matrix(n_kv, n_embd, 1.0)
@@ -136,7 +184,11 @@ def tensors(config: Config, n_vocab: int) -> dict[str, Array]:
             weights[b + "post_attention_norm.weight"] = vector(n_embd, 0.6, 1.4)
             # Small: the CPU backend's GELU goes through halves, whose rounding would otherwise be the greatest error.
             weights[b + "post_ffw_norm.weight"] = vector(n_embd, 0.05, 0.15)
-        weights[b + "ffn_norm.weight"] = vector(n_embd, 0.6, 1.4)
+        if config.arch.startswith("nemotron_h"):
+            if il in config.ffn_layers:
+                weights |= {b + name: data for name, data in _nemotron_feed_forward(config, matrix).items()}
+            continue
+        weights[b + ("ffn_norm" if config.arch == "falcon-h1" else "ffn_norm.weight")] = vector(n_embd, 0.6, 1.4)
         weights[b + "ffn_gate.weight"] = matrix(n_ff, n_embd, 1.0)
         weights[b + "ffn_up.weight"] = matrix(n_ff, n_embd, 1.0)
         weights[b + "ffn_down.weight"] = matrix(n_embd, n_ff, 1.0)
@@ -145,6 +197,21 @@ def tensors(config: Config, n_vocab: int) -> dict[str, Array]:
     if not config.tied:
         weights["output.weight"] = matrix(n_vocab, n_embd, 2.5)
     return weights
+
+
+def _nemotron_feed_forward(config: Config, matrix: Callable[..., Array]) -> dict[str, Array]:
+    """A feed-forward part without gates.  Which experts are used is so clear that no rounding error changes it."""
+    n_embd, n_ff, n_expert = config.n_embd, config.n_ff, config.n_expert
+    if not n_expert:
+        return {"ffn_up.weight": matrix(n_ff, n_embd, 1.0), "ffn_down.weight": matrix(n_embd, n_ff, 0.7)}
+    return {
+        "ffn_gate_inp.weight": matrix(n_expert, n_embd, 1.0),
+        "exp_probs_b.bias": np.array([0, 2, 0, 4][:n_expert], dtype=np.float32),
+        "ffn_up_exps.weight": np.stack([matrix(n_ff, n_embd, 1.0) for _ in range(n_expert)]),
+        "ffn_down_exps.weight": np.stack([matrix(n_embd, n_ff, 0.7) for _ in range(n_expert)]),
+        "ffn_up_shexp.weight": matrix(n_ff, n_embd, 1.0),
+        "ffn_down_shexp.weight": matrix(n_embd, n_ff, 0.7),
+    }
 
 
 def write_lora(path: Path, config: Config, *, rank: int = 4, alpha: float = 8.0) -> Path:
@@ -262,10 +329,35 @@ def _add_metadata(writer: gguf.GGUFWriter, config: Config, overrides: dict[str, 
     }  # fmt: skip
     if config.window:
         integers["attention.sliding_window"] = config.window
-    if config.conv_layers:
+    layers, attends = range(config.n_layer), config.attention_layers
+    if len(attends) < config.n_layer:
         del integers["attention.head_count_kv"]
-        writer.add_head_count_kv([0 if il in config.conv_layers else config.n_head_kv for il in range(config.n_layer)])
+        writer.add_head_count_kv([config.n_head_kv if il in attends else 0 for il in layers])
+    if config.conv_layers:
         integers["shortconv.l_cache"] = config.conv_width
+    if config.ssm_layers:
+        integers |= {
+            "ssm.conv_kernel": config.ssm_width, "ssm.inner_size": config.ssm_n_inner,
+            "ssm.group_count": config.ssm_n_group, "ssm.state_size": config.ssm_n_state,
+            "ssm.time_step_rank": config.ssm_n_head,
+        }  # fmt: skip
+    if config.ffn_layers:
+        del integers["feed_forward_length"]
+        writer.add_feed_forward_length([config.n_ff if il in config.ffn_layers else 0 for il in layers])
+        writer.add_layer_norm_eps(config.eps)
+    if config.n_expert:
+        integers |= {
+            "expert_count": config.n_expert, "expert_used_count": 2, "expert_feed_forward_length": config.n_ff,
+            "expert_shared_count": 1, "expert_shared_feed_forward_length": config.n_ff,
+        }  # fmt: skip
+        writer.add_expert_weights_norm(True)
+        writer.add_expert_weights_scale(1.4)
+    if config.granite_scales:
+        embeddings, parts, attention, logits = config.granite_scales
+        writer.add_embedding_scale(embeddings)
+        writer.add_residual_scale(parts)
+        writer.add_attention_scale(attention)
+        writer.add_logit_scale(logits)
     for key, value in (integers | overrides).items():
         writer.add_uint32(f"{config.arch}.{key}", value)
     writer.add_layer_norm_rms_eps(config.eps)

@@ -178,7 +178,7 @@ void register_engine(py::module_ & m) {
 #define FACT(name) engine.def_property_readonly(#name, [](const Engine & e) { return e.facts().name; })
     FACT(n_ctx); FACT(n_ctx_train); FACT(n_seq_max); FACT(n_vocab); FACT(n_layer); FACT(n_embd); FACT(n_head);
     FACT(n_head_kv); FACT(n_threads); FACT(n_params); FACT(n_bytes); FACT(description); FACT(architecture);
-    FACT(flash_attn); FACT(has_audio); FACT(sample_rate); FACT(max_samples); FACT(padded_samples); FACT(audio_prompt); FACT(projector); FACT(prompt_rule); FACT(projector_checked); FACT(adapters_hear);
+    FACT(flash_attn); FACT(can_cut); FACT(has_audio); FACT(sample_rate); FACT(max_samples); FACT(padded_samples); FACT(audio_prompt); FACT(projector); FACT(prompt_rule); FACT(projector_checked); FACT(adapters_hear);
     FACT(chat_template); FACT(bos_token); FACT(eos_token); FACT(add_bos); FACT(mata_refusal);
     FACT(attention_layers);
 #undef FACT

@@ -110,6 +110,7 @@ public:
         int64_t     n_params, n_bytes;
         std::string description, architecture, chat_template, bos_token, eos_token;
         bool        add_bos, flash_attn;
+        bool        can_cut;                        // sequences can be cut anywhere: no layer is recurrent
         bool        has_audio         = false;
         int32_t     sample_rate       = 0;
         int64_t     max_samples       = 0; // of a clip, no more are heard; 0: no limit

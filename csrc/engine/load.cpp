@@ -370,6 +370,7 @@ void Engine::read_facts(const EngineParams & params) {
     facts_.bos_token   = token_text(vocab_, llama_vocab_bos(vocab_));
     facts_.eos_token   = token_text(vocab_, llama_vocab_eos(vocab_));
     facts_.flash_attn  = mata_flash_attn_enabled(ctx_.get());
+    facts_.can_cut     = !llama_model_is_recurrent(m) && !llama_model_is_hybrid(m);
 
     std::vector<char> text(256);
     llama_model_desc(m, text.data(), text.size());

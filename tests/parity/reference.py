@@ -24,6 +24,8 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from .reference_hybrid import State, mamba2, silu, squared_relu
+
 Array = NDArray[np.float64]
 Span = tuple[int, int, float]
 
@@ -49,7 +51,7 @@ class Mata:
 
 
 class Model:
-    """Weights and shape of a GGUF file of one of the architectures llama, qwen2, qwen2vl, gemma2, gemma3, lfm2."""
+    """Weights and shape of a GGUF file of one of the architectures that tiny_models.CONFIGS has."""
 
     def __init__(self, path: Path, lora: Sequence[tuple[Path, float]] = ()) -> None:
         reader = gguf.GGUFReader(path)
@@ -60,6 +62,8 @@ class Model:
             return fields.get(f"{self.arch}.{key}", default)
 
         self.weights = {t.name: np.array(t.data, dtype=np.float64) for t in reader.tensors}
+        for name in [name for name in self.weights if name.endswith(".ffn_norm")]:  # as Falcon-H1's files have it
+            self.weights[name + ".weight"] = self.weights.pop(name)
         for adapter, scale in lora:
             self._merge(adapter, scale)
         self.n_layer = int(value("block_count"))
@@ -72,6 +76,12 @@ class Model:
         self.rope_base = float(value("rope.freq_base", 10000.0))
         self.attn_softcap = float(value("attn_logit_softcapping", 0.0))
         self.final_softcap = float(value("final_logit_softcapping", 0.0))
+        self.attn_scale = float(value("attention.scale", self.head_dim**-0.5))
+        self.embd_scale = float(value("embedding_scale", self.n_embd**0.5 if self.arch.startswith("gemma") else 1.0))
+        self.residual_scale = float(value("residual_scale", 1.0))
+        self.logit_scale = float(value("logit_scale", 1.0))
+        self.n_expert_used = int(value("expert_used_count", 0))
+        self.expert_scale = float(value("expert_weights_scale", 1.0))
         self.window = int(value("attention.sliding_window", 0))
         sections = reader.fields.get(f"{self.arch}.rope.dimension_sections")
         self.rope_sections: list[int] = sections.contents() if sections else []
@@ -98,6 +108,8 @@ class Model:
 
     def rotate(self, x: Array, position: int, il: int) -> Array:
         """Rotary position embedding of heads [n, head_dim] at a text position."""
+        if self.arch.startswith("nemotron_h"):
+            return x
         half = self.head_dim // 2
         theta = position * self.rope_base_of(il) ** (-np.arange(half) / half)
         if self.rope_sections:
@@ -107,8 +119,8 @@ class Model:
             theta = np.where(axes == 3, 0.0, theta)
         cos, sin = np.cos(theta), np.sin(theta)
         out = np.empty_like(x)
-        # Llama files keep a pair side by side, all others half a head apart.
-        interleaved = self.arch == "llama"
+        # Llama and Granite files keep a pair side by side, all others half a head apart.
+        interleaved = self.arch in ("llama", "granitehybrid")
         first = np.s_[..., 0::2] if interleaved else np.s_[..., :half]
         second = np.s_[..., 1::2] if interleaved else np.s_[..., half:]
         out[first] = x[first] * cos - x[second] * sin
@@ -124,14 +136,16 @@ class Model:
         return y if bias is None else y + bias
 
     def feed_forward(self, x: Array, il: int) -> Array:
+        if f"blk.{il}.ffn_gate.weight" not in self.weights:
+            return squared_relu(self, x, il)
         gate = self.linear(x, f"blk.{il}.ffn_gate")
-        active = _gelu(gate) if self.gemma else gate / (1.0 + np.exp(-gate))
+        active = _gelu(gate) if self.gemma else silu(gate)
         return self.linear(active * self.linear(x, f"blk.{il}.ffn_up"), f"blk.{il}.ffn_down")
 
     def logits(self, x: Array) -> Array:
         head = "output.weight" if "output.weight" in self.weights else "token_embd.weight"
         norm = "token_embd_norm.weight" if self.arch == "lfm2" else "output_norm.weight"
-        z = self.norm(x, norm) @ self.weights[head].T
+        z = self.norm(x, norm) @ self.weights[head].T / self.logit_scale
         return _softcap(z, self.final_softcap)
 
     def session(self) -> Session:
@@ -145,13 +159,14 @@ class Session:
         self.model = model
         self.keys: list[list[Array]] = [[] for _ in range(model.n_layer)]  # per position [n_head_kv, head_dim]
         self.values: list[list[Array]] = [[] for _ in range(model.n_layer)]
+        self.states: list[list[State]] = [[] for _ in range(model.n_layer)]  # per position, of Mamba-2
         self.mata: Mata | None = None
         self.rows = np.empty((0, model.n_vocab))
         self.readout: dict[int, tuple[list[Array], list[Array]]] = {}  # layer -> rows before, rows after
 
     @property
     def n_past(self) -> int:
-        return len(self.keys[-1])
+        return max(map(len, self.keys))  # some layers have none
 
     def set_mata(self, mode: str, alpha: Sequence[float], spans: Sequence[Span]) -> None:
         self.mata = Mata(mode, tuple(alpha), tuple(spans))
@@ -168,24 +183,23 @@ class Session:
         copy = cls(other.model)
         copy.keys = [list(k) for k in other.keys]
         copy.values = [list(v) for v in other.values]
+        copy.states = [list(s) for s in other.states]
         copy.mata, copy.rows = other.mata, other.rows
         return copy
 
     def truncate(self, n_past: int) -> None:
-        for cells in (*self.keys, *self.values):
+        for cells in (*self.keys, *self.values, *self.states):
             del cells[n_past:]
 
     def feed_tokens(self, tokens: Sequence[int], *, all_logits: bool = False) -> None:
-        x = self.model.weights["token_embd.weight"][list(tokens)]
-        if self.model.gemma:
-            x = x * np.sqrt(self.model.n_embd)
+        x = self.model.weights["token_embd.weight"][list(tokens)] * self.model.embd_scale
         predicts = [all_logits or i == len(tokens) - 1 for i in range(len(tokens))]
         self.rows = self._feed(x, predicts)
 
     def feed_embeddings(self, embeddings: NDArray[np.float32]) -> tuple[int, int]:
         x = embeddings.astype(np.float64)
-        if self.model.arch == "gemma2":  # its graph scales whatever comes in; Gemma-3's scales tokens only
-            x = x * np.sqrt(self.model.n_embd)
+        if self.model.arch != "gemma3":  # its graph scales tokens only, all others' whatever comes in
+            x = x * self.model.embd_scale
         start = self.n_past
         self._feed(x, [False] * len(x))
         return start, self.n_past
@@ -216,18 +230,33 @@ class Session:
         for il in range(m.n_layer):
             b = f"blk.{il}."
             y = m.norm(x, b + "attn_norm.weight")
-            if b + "shortconv.conv.weight" in m.weights:
-                y = self._convolution(y, il)
-            else:
-                y = self._attention(y, il, position, predicts)
+            y = self._mixed(y, il, position, predicts)
             if m.gemma:
                 y = m.norm(y, b + "post_attention_norm.weight")
-            x = x + y
+            x = x + m.residual_scale * y
+            if b + "ffn_norm.weight" not in m.weights:
+                continue
             y = m.feed_forward(m.norm(x, b + "ffn_norm.weight"), il)
             if m.gemma:
                 y = m.norm(y, b + "post_ffw_norm.weight")
-            x = x + y
+            x = x + m.residual_scale * y
         return m.logits(x[np.array(predicts, dtype=bool)])
+
+    def _mixed(self, x: Array, il: int, first: int, predicts: Sequence[bool]) -> Array:
+        """What layer il has before its feed-forward part, which in Nemotron-H is a layer of its own."""
+        has = {
+            name for name in ("shortconv.conv", "ssm_in", "attn_q") if f"blk.{il}.{name}.weight" in self.model.weights
+        }
+        if not has:
+            return self.model.feed_forward(x, il)
+        out = np.zeros_like(x)
+        if "shortconv.conv" in has:
+            out += self._convolution(x, il)
+        if "ssm_in" in has:
+            out += mamba2(self.model, x, il, self.states[il])
+        if "attn_q" in has:
+            out += self._attention(x, il, first, predicts)
+        return out
 
     def _attention(self, x: Array, il: int, first: int, predicts: Sequence[bool]) -> Array:
         m = self.model
@@ -250,7 +279,7 @@ class Session:
             q_i = rotate(q[i], position)
             rows_before, rows_after = [], []
             for h in range(m.n_head):
-                score = _softcap(keys[:, h // group] @ q_i[h] / np.sqrt(m.head_dim), m.attn_softcap)
+                score = _softcap(keys[:, h // group] @ q_i[h] * m.attn_scale, m.attn_softcap)
                 boosted = self.boosted(score, il) if self.row_is_boosted(predicts[i]) else score
                 visible = self._visible(position, il, len(score))
                 before, after = _softmax(score, visible), _softmax(boosted, visible)

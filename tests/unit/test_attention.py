@@ -179,8 +179,9 @@ def test_an_empty_answer(make_chat, clip):
     json.dumps(attention.to_dict())
 
 
-def test_compare(make_chat, clip):
-    chat = make_chat({"script": lambda p, mata: "loud" if mata else "so"})
+@pytest.mark.parametrize("can_cut", [True, False])
+def test_compare(make_chat, clip, can_cut):
+    chat = make_chat({"script": lambda p, mata: "loud" if mata else "so", "can_cut": can_cut})
     on, off = chat.compare(clip, QUESTION, attention=True)
     assert (len(on.attention.tokens), len(off.attention.tokens)) == (4, 2) and chat.engine.encoded == 1
     assert off.attention.boosted == () and np.array_equal(off.attention.before, off.attention.after)

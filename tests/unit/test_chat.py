@@ -118,8 +118,8 @@ def test_a_template_that_rewrites_history(make_chat, clip):
         "{% if m['role'] == 'assistant' %}{{ m['content'].split('|')[1] }}"
         "{% else %}{{ m['content'] }}{% endif %}<|im_end|>{% endfor %}{{ '<|im_start|>assistant\n' }}"
     )
-    for truncates in (True, False):
-        chat = make_chat({"script": lambda p, m: "thinking|dog", "chat_template": template, "truncates": truncates})
+    for can_cut in (True, False):
+        chat = make_chat({"script": lambda p, m: "thinking|dog", "chat_template": template, "can_cut": can_cut})
         chat.ask(clip, QUESTION)
         chat.ask("Sure?")
         text = core(chat).text()
@@ -227,8 +227,9 @@ def test_bad_options(make_chat, clip, options):
         make_chat().choose(clip, "Which?", options)
 
 
-def test_compare(make_chat, clip):
-    chat = make_chat({"script": lambda p, mata: "loud" if mata else "soft"})
+@pytest.mark.parametrize("can_cut", [True, False])
+def test_compare(make_chat, clip, can_cut):
+    chat = make_chat({"script": lambda p, mata: "loud" if mata else "soft", "can_cut": can_cut})
     boosted, plain = chat.compare(clip, QUESTION)
     assert (boosted.text, plain.text) == ("loud", "soft")
     assert boosted.mata == Mata() and plain.mata is None
@@ -653,8 +654,8 @@ def test_what_needs_audio_says_so(make_chat, clip):
 
 
 def test_a_turn_can_be_taken_away(make_chat, clip):
-    for truncates in (True, False):
-        chat = make_chat({"truncates": truncates})
+    for can_cut in (True, False):
+        chat = make_chat({"can_cut": can_cut})
         chat.ask(clip, QUESTION)
         before, positions = chat.messages, chat.positions
         chat.ask("And?")

@@ -100,6 +100,9 @@ def test_boost():
 def test_boost_is_refused_where_mata_cannot_work():
     with pytest.raises(MataError, match=r"MATA cannot work here: no attention; use mata=None \(--no-mata\)"):
         boost_of(engine(28, refusal="no attention"), Mata())
+    for refusal in ("no attention", ""):
+        with pytest.raises(MataError, match="MATA cannot work here: no"):
+            boost_of(engine(28, [], refusal), Mata())
     with pytest.raises(ValueError, match="layers 0 to 27"):
         boost_of(engine(28), Mata(0, layers=[28]))
     with pytest.raises(ValueError, match="must be a Mata"):

@@ -54,6 +54,15 @@ def test_fork_redoes_the_last_token(make_chat, sound):
     assert twin.closed and repr(twin) == "Session(closed)" and not session.closed
 
 
+def test_fork_where_memory_cannot_be_cut(make_chat, sound):
+    session = make_chat({"can_cut": False}).session(mata=Mata())
+    session.feed([sound, "x"])
+    with pytest.raises(ValueError, match="fork before the last token, and feed it to both"):
+        session.fork(mata=None)
+    assert session.fork().mata == Mata()
+    assert sum(not other.closed for other in session.core.engine.sessions) == 2
+
+
 def test_truncate_forgets_clips(make_chat, sound):
     session = make_chat().session(mata=Mata())
     session.feed(["a", sound, "b", sound, "c"])

@@ -13,6 +13,13 @@
 #include <cmath>
 #include <exception>
 
+// Not every layer has attention: some are recurrent, and some of Nemotron-H are a feed-forward part alone, which
+// is_recr does not count. Falcon-H1's are all recurrent, and have attention beside that.
+static bool attends(const llama_model & model, uint32_t il) {
+    const auto & hparams = model.hparams;
+    return hparams.n_head_kv(il) > 0 && (model.arch == LLM_ARCH_FALCON_H1 || !hparams.is_recr(il));
+}
+
 mata_state::mata_state(const llama_context & ctx) {
     const auto & hparams = ctx.get_model().hparams;
     const auto & cparams = ctx.get_cparams();
@@ -84,12 +91,11 @@ static bool set(llama_context * ctx, llama_seq_id seq_id, mata_mode mode,
     if (n_layer != state.n_layer || !alpha) {
         return refuse(state, "alpha has " + std::to_string(n_layer) + " values, the model " + std::to_string(state.n_layer) + " layers");
     }
-    const auto & hparams = ctx->get_model().hparams;
     for (int32_t il = 0; il < n_layer; ++il) {
         if (!std::isfinite(alpha[il]) || std::fabs(alpha[il]) > 1e4f) {
             return refuse(state, "alpha of layer " + std::to_string(il) + " is not a number between -1e4 and 1e4");
         }
-        if (alpha[il] != 0.0f && (hparams.is_recr(il) || hparams.n_head(il) == 0)) {
+        if (alpha[il] != 0.0f && mata_layer_heads(&ctx->get_model(), il) == 0) {
             return refuse(state, "layer " + std::to_string(il) + " has no attention to boost");
         }
     }
@@ -140,15 +146,15 @@ void mata_clear_error(llama_context * ctx) {
 
 int32_t mata_layer_heads(const llama_model * model, int32_t layer) {
     const auto & hparams = model->hparams;
-    const bool attends = layer >= 0 && layer < (int32_t) hparams.n_layer() && !hparams.is_recr(layer);
-    return attends ? (int32_t) hparams.n_head(layer) : 0;
+    const bool exists = layer >= 0 && layer < (int32_t) hparams.n_layer();
+    return exists && attends(*model, layer) ? (int32_t) hparams.n_head(layer) : 0;
 }
 
 size_t mata_kv_bytes_per_position(const llama_model * model, ggml_type type_k, ggml_type type_v) {
     const auto & hparams = model->hparams;
     size_t n_bytes = 0;
     for (uint32_t il = 0; il < hparams.n_layer(); ++il) {
-        if (!hparams.is_recr(il) && hparams.has_kv(il)) {
+        if (attends(*model, il) && hparams.has_kv(il)) {
             n_bytes += ggml_row_size(type_k, hparams.n_embd_k_gqa(il));
             n_bytes += hparams.is_mla() ? 0 : ggml_row_size(type_v, hparams.n_embd_v_gqa(il));
         }
@@ -337,7 +343,7 @@ const char * mata_model_problem(const llama_model * model) {
         return nullptr;
     }
     for (uint32_t il = 0; il < hparams.n_layer(); ++il) {
-        if (hparams.is_recr(il)) {
+        if (!attends(*model, il)) {
             continue;
         }
         const uint32_t n_rot = hparams.n_rot(il);
