@@ -94,9 +94,11 @@ class AudioModel:
         wanted = EngineOptions(
             lora, n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, cache_type, n_seq_max, rpc, verbose
         )
-        engine_arguments(wanted)
+        adapters = engine_arguments(wanted)["lora"]
         files = resolve.resolve(model, mmproj, report)
         self._files = files
+        own = [] if files.lora is None else [(str(files.lora), 1.0)]
+        self._adapters = [(Path(path), scale) for path, scale in (*own, *adapters)]
         with resolve.explain_damage(files):
             engine, load_s = open_engine(files, wanted, progress, cancel)
             try:
@@ -127,6 +129,11 @@ class AudioModel:
     @property
     def mmproj_path(self) -> Path:
         return self._files.mmproj
+
+    @property
+    def adapters(self) -> list[tuple[Path, float]]:
+        """The LoRA adapters and their scales, the model's own first."""
+        return list(self._adapters)
 
     @property
     def load_s(self) -> float:

@@ -73,7 +73,7 @@ def option(*names: str, help: str, default: str | None = None, **attributes: Any
     return click.option(*names, help=f"{help}  [default: {default}]" if default else help, **attributes)
 
 
-_MODEL_AND_MATA: tuple[Decorator, ...] = (
+_MODEL: tuple[Decorator, ...] = (
     option(
         "-m",
         "--model",
@@ -83,6 +83,8 @@ _MODEL_AND_MATA: tuple[Decorator, ...] = (
     ),
     option("--mmproj", metavar="FILE", help="Its audio projector.", default="the model's own"),
     option("--lora", metavar="FILE[:SCALE]", multiple=True, help="A LoRA adapter; may be repeated."),
+)
+_MATA: tuple[Decorator, ...] = (
     option("--system", metavar="TEXT", help="The system message.", default="the chat template's own"),
     option("--alpha", type=float, metavar="NUMBER", help="MATA's strength."),
     option("--layers", metavar="LAYERS", help='"auto", "10:20" or "3,7,9".', default="{}, the middle third"),
@@ -101,7 +103,7 @@ _MODEL_AND_MATA: tuple[Decorator, ...] = (
         default="their mix, or the loudest where they cancel out",
     ),
 )
-_SAMPLING_AND_RESOURCES: tuple[Decorator, ...] = (
+_SAMPLING: tuple[Decorator, ...] = (
     option("--max-tokens", metavar="NUMBER", type=click.IntRange(1), help="Maximum length of an answer, in tokens."),
     option(
         "--temperature", metavar="NUMBER", type=click.FloatRange(0), help="Sampling temperature.", default="{}, greedy"
@@ -131,6 +133,8 @@ _SAMPLING_AND_RESOURCES: tuple[Decorator, ...] = (
     option("--seed", metavar="NUMBER", type=int, help="Random seed for sampling."),
     option("--json-schema", metavar="TEXT|FILE", help="Answer with JSON that fits this JSON schema."),
     option("--grammar", "grammar_file", metavar="FILE", help="Answer with what this grammar (GBNF) allows."),
+)
+_RESOURCES: tuple[Decorator, ...] = (
     option(
         "-t",
         "--threads",
@@ -173,14 +177,29 @@ def shared_options(*own: Decorator) -> Decorator:
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed((*_MODEL_AND_MATA, *own, *_SAMPLING_AND_RESOURCES)):
-            command = option(command)
-        return command
+        return _decorated(command, (*_MODEL, *_MATA, *own, *_SAMPLING, *_RESOURCES))
 
     return decorate
 
 
-def open_model(given: Mapping[str, Any], mata: Mata | None, *, quiet: bool) -> AudioModel:
+def model_options(*own: Decorator) -> Decorator:
+    """Gives a command its own options, and then those on the model and resources alone."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        return _decorated(command, (*own, *_MODEL, *_RESOURCES))
+
+    return decorate
+
+
+def _decorated(command: Callable[..., Any], decorators: Sequence[Decorator]) -> Callable[..., Any]:
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+def open_model(
+    given: Mapping[str, Any], mata: Mata | None, *, quiet: bool, n_seq_max: int = DEFAULTS["n_seq_max"]
+) -> AudioModel:
     """The model that the shared options ask for.  Raises MataError, ValueError."""
     from ..model import AudioModel
 
@@ -197,6 +216,7 @@ def open_model(given: Mapping[str, Any], mata: Mata | None, *, quiet: bool) -> A
             rpc=given["rpc"],
             flash_attn=given["flash_attn"],
             cache_type=given["cache_type"],
+            n_seq_max=n_seq_max,
             verbose=given["verbose"],
             progress=progress,
         )

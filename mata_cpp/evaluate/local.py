@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..audio.clip import Audio
@@ -21,6 +22,9 @@ from .jobs import Job
 from .prompts import render
 from .settings import Setting
 
+if TYPE_CHECKING:
+    from .._core import Cancel
+
 
 class LocalModel:
     """method: one of METHODS.  hashes: of the model's files, by what they are.  parallel: questions at a time."""
@@ -30,7 +34,8 @@ class LocalModel:
     ) -> None:
         self._model, self._method, self._hashes, self._max_tokens = model, method, hashes, max_tokens
         self.parallel = parallel
-        self._cancel = load().Cancel()
+        self._running: weakref.WeakSet[Cancel] = weakref.WeakSet()
+        self._cancelled = False
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -58,9 +63,19 @@ class LocalModel:
         return [replace(found[number], timings=timings) for number in range(len(settings))]
 
     def cancel(self) -> None:
-        self._cancel.cancel()
+        self._cancelled = True
+        for running in list(self._running):
+            running.cancel()
 
     # -------------------------------------------------------------------------------------------
+
+    def _new_cancel(self) -> Cancel:
+        """For one question."""
+        made: Cancel = load().Cancel()
+        self._running.add(made)
+        if self._cancelled:
+            made.cancel()
+        return made
 
     def _clips(self, job: Job) -> list[Audio]:
         """What is heard; nothing for the sound "none"."""
@@ -75,7 +90,9 @@ class LocalModel:
     def _chosen(self, job: Job, clips: list[Audio], settings: Sequence[Setting]) -> list[Outcome]:
         """settings: without contrast, or one."""
         form = choice_form(self._method, job.form)
-        given = ChooseOptions(contrast=form.contrast, listed=form.listed, letters=form.letters, cancel=self._cancel)
+        given = ChooseOptions(
+            contrast=form.contrast, listed=form.listed, letters=form.letters, cancel=self._new_cancel()
+        )
         question, choices = job.item.question, list(job.choices)
         if not clips:
             with self._model.chat() as chat:
@@ -89,7 +106,7 @@ class LocalModel:
 
     def _generated(self, job: Job, clips: list[Audio], settings: Sequence[Setting]) -> list[Outcome]:
         """settings: without contrast, or one."""
-        given = AskOptions(max_tokens=self._max_tokens, cancel=self._cancel)
+        given = AskOptions(max_tokens=self._max_tokens, cancel=self._new_cancel())
         prompt = self.prompt(job)
         if not clips:
             with self._model.chat() as chat:

@@ -47,6 +47,11 @@ def parse_setting(text: str) -> Setting:
     return Setting(_name(mata, contrast), mata, contrast)
 
 
+def of_mata(mata: Mata | None) -> Setting:
+    """The setting that is only this."""
+    return Setting(_name(mata, None), mata)
+
+
 def parse_grid(texts: Sequence[str]) -> list[Setting]:
     """All combinations of "alpha=0.05,0.1" "layers=0:10,10:20" "mode=scale,abs", the last varying first.
 

@@ -1,0 +1,162 @@
+"""What the commands of mata-eval do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..checks import short_name
+from ..errors import CancelledError, MataError
+from ..evaluate import log as logs_of
+from ..evaluate import official, settings
+from ..evaluate.jobs import Shard, jobs
+from ..evaluate.local import LocalModel
+from ..evaluate.log import Log
+from ..evaluate.record import Record
+from ..evaluate.report import Report
+from ..evaluate.run import Progress
+from ..evaluate.run import run as answer_all
+from ..evaluate.settings import Setting
+from ..evaluate.work import Data, Plan, model_hashes, run_facts
+from ..mata import Mata
+from . import options, output
+
+SEQUENCES = 128
+"""Of the cache: a sweep takes one for each setting, and one for each choice that is scored."""
+
+
+def run(context: click.Context, given: Mapping[str, Any]) -> None:
+    try:
+        plan = Plan(
+            method=given["method"] or "choose",
+            forms=given["forms"],
+            settings=_settings(given),
+            sounds=("clip", *given["baselines"]),
+            positions=1 if given["positions"] is None else given["positions"],
+            limit=given["limit"],
+            shard=Shard.parse(given["shard"]) if given["shard"] else Shard(),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error), context) from None
+    data = Data.load(given["dataset"], given["data"], given["audio"], _columns(context, given["column"]))
+    path = given["out"] or Path(f"{given['dataset']}.jsonl")
+    with options.open_model(given, None, quiet=given["quiet"], n_seq_max=SEQUENCES) as model:
+        answerer = LocalModel(
+            model,
+            plan.method,
+            hashes=model_hashes(model),
+            max_tokens=given["max_tokens"],
+            parallel=given["parallel"] or 2,
+        )
+        items = data.items[: plan.limit]
+        todo = jobs(items, sounds=plan.sounds, forms=plan.forms, positions=plan.positions, shard=plan.shard)
+        with Log(path, run_facts(data, plan, answerer.facts)) as log:
+            with _bar(quiet=given["quiet"]) as show:
+                try:
+                    progress = answer_all(todo, plan.settings, answerer, log, report=show, retry=given["retry"])
+                except (KeyboardInterrupt, CancelledError):
+                    output.say(f"interrupted: the same command goes on from here ({short_name(path)})")
+                    raise KeyboardInterrupt from None
+            if progress.failed and not given["quiet"]:
+                output.say(f"{progress.failed} without an answer; --retry asks again, {short_name(path)} says why")
+            output.write(Report(run_facts(data, plan, answerer.facts), list(log.records.values())).text())
+
+
+def report(logs: Sequence[Path], columns: Sequence[str], base: str | None, *, as_json: bool, html: Path | None) -> None:
+    found = _report(logs, base)
+    for column in columns:
+        if not any(column in record.groups for record in found.records):
+            known = sorted({name for record in found.records for name in record.groups})
+            raise click.UsageError(f"there is no column {column}; there are {', '.join(known) or 'none'}")
+    if html is not None:
+        from ..evaluate import page
+
+        page.write(html, found)
+    if as_json:
+        output.write(output.json_text(found.to_dict(), pretty=sys.stdout.isatty()) + "\n")
+    else:
+        output.write(found.text(columns))
+
+
+def merge(logs: Sequence[Path], out: Path) -> None:
+    facts, records = logs_of.merge(logs)
+    logs_of.write(out, facts, records.values())
+    output.write(f"{short_name(out)}: {len(records)} answers\n")
+
+
+def predictions(logs: Sequence[Path], data: Path, setting: str | None, form: str | None, out: Path) -> None:
+    facts, records = logs_of.merge(logs)
+    dataset = str(facts["dataset"])
+    loaded = Data.load(dataset, data, None, {}, need_audio=False)
+    wanted = [record for record in records.values() if record.sound == "clip" and record.rotation == 0]
+    if not wanted:
+        raise MataError("the log has no answer")
+    setting, form = setting or wanted[0].setting, form or wanted[0].form
+    said = {record.item: said_by(record) for record in wanted if (record.setting, record.form) == (setting, form)}
+    if not said:
+        raise MataError(f"the log has no answer under {setting!r} with the form {form!r}")
+    count = official.write_predictions(out, dataset, loaded.items, said)
+    output.write(f"{short_name(out)}: {count} answers\n")
+    if dataset in official.SECTIONS:
+        output.write(official.report(dataset, loaded.items, said))
+
+
+def said_by(record: Record) -> str | None:
+    """What the official scorer gets: the bare text of the choice, or the answer as it is where it names none."""
+    if record.error is not None:
+        return None
+    return record.raw if record.chosen is None else record.choices[record.chosen]
+
+
+def _report(logs: Sequence[Path], base: str | None) -> Report:
+    facts, records = logs_of.merge(logs)
+    found = Report(facts, list(records.values()), base)
+    if base is not None and not any(record.setting == base for record in found.records):
+        raise click.UsageError(f"the log has no setting {base!r}")
+    return found
+
+
+def _settings(given: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """In the order of the command line, "off" first where nothing is given."""
+    if not given["settings"] and not given["grid"]:
+        return (settings.parse_setting("off"), _default(given))
+    named = [_default(given) if text == "default" else settings.parse_setting(text) for text in given["settings"]]
+    return tuple(settings.distinct([*named, *(settings.parse_grid(given["grid"]) if given["grid"] else [])]))
+
+
+def _default(given: Mapping[str, Any]) -> Setting:
+    mata = Mata()
+    return settings.of_mata(mata)
+
+
+def _columns(context: click.Context, texts: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, sign, column = text.partition("=")
+        if not sign or not name or not column:
+            raise click.UsageError(f"--column takes NAME=COLUMN, not {text!r}", context)
+        found[name] = column
+    return found
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar of answers with rate and time left, on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit="answer", file=sys.stderr, leave=False) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.total
+            bar.set_postfix(failed=progress.failed, refresh=False)
+            bar.update(progress.done - bar.n)
+
+        yield show
