@@ -16,9 +16,9 @@ from .audio.encoder import AudioEncoder, Clip, EncodedClip
 from .cache import MIN_ANSWER, CacheImage, CachePool, Key, common_length, context_full
 from .decoding.plain import Generation
 from .errors import CancelledError, ModelError
-from .mata import Mata
+from .mata import Mata, boost_of
 from .prompts.builder import Message, PromptBuilder, PromptUnit
-from .readout.effect import MataEffect
+from .readout.effect import MataEffect, effect_of, watch
 from .readout.reader import PromptRegions
 from .session import Session
 
@@ -153,11 +153,33 @@ class Conversation:
             cached_tokens=cached,
         )
 
-    def under(self, settings: Sequence[Mata | None], cancel: Cancel | None = None) -> list[Session]:
-        """After a prefill with twin: a fork of the session under each setting, the row that predicts computed anew."""
-        if self._before_last is None:
-            return self.session.forks(settings, cancel=cancel)
-        return self._before_last.forks(settings, int(self.image.keys[-1]), cancel=cancel)
+    def under(
+        self, settings: Sequence[Mata | None], cancel: Cancel | None = None
+    ) -> list[tuple[Session, MataEffect | None]]:
+        """After a prefill with twin: a fork of the session under each setting, the row that predicts computed anew, and
+        what the setting did to that row."""
+        boosts = [boost_of(self._engine, setting) for setting in settings]
+        layers = sorted({layer for boost in boosts if boost is not None for layer in boost.layers})
+        source, token = self.session, None
+        if self._before_last is not None:
+            source, token = self._before_last, int(self.image.keys[-1])
+        heard = bool(source.clips) and bool(layers)
+        if heard:
+            watch(source, layers)
+        try:
+            twins = source.forks(settings, token, cancel=cancel)
+        finally:
+            if heard:
+                source.read_with(None)
+        found: list[tuple[Session, MataEffect | None]] = []
+        for twin, boost in zip(twins, boosts, strict=True):
+            effect = None
+            if heard and boost is not None:
+                effect = effect_of(twin, [layers.index(layer) for layer in boost.layers])
+            if heard:
+                twin.read_with(None)
+            found.append((twin, effect))
+        return found
 
     def record(self, generation: Generation) -> None:
         """Note in the image what a generation fed, once it has ended."""

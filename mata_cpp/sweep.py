@@ -13,6 +13,7 @@ import numpy as np
 from .conversation import Conversation, Prefill
 from .decoding import scoring
 from .mata import Mata, boost_of
+from .readout.effect import MataEffect
 from .records import Answer, Choice, Timings
 from .session import Session
 from .turns import Loaded, Request, Turn, silent_twin, usage_of
@@ -56,7 +57,7 @@ class Sweep:
         frame = self._conversation.prompts.answer_frame(messages, request.cancel)
         rows = scoring.option_tokens(self._engine, frame, form.answers(texts))
         end = scoring.end_token(self._engine, frame)
-        prefill, found = self._scores(self._conversation, messages, rows, end, request.cancel)
+        prefill, found, effects = self._scores(self._conversation, messages, rows, end, request.cancel)
         took = time.perf_counter() - started
         clips = self._conversation.session.clips
         silence: list[list[float]] | None = None
@@ -84,6 +85,7 @@ class Sweep:
                     timings=Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, took, 0.0),
                     mata=None if boost is None else boost.mata,
                     layers=() if boost is None else boost.layers,
+                    mata_effect=effects[number],
                 )
             )
         return chosen
@@ -102,7 +104,7 @@ class Sweep:
         if missing:
             part = Sweep(loaded, other, [self._settings[number] for number in missing])
             try:
-                _, computed = part._scores(other, quiet, rows, end, cancel)
+                _, computed, _ = part._scores(other, quiet, rows, end, cancel)
             finally:
                 other.release()
             for number, scores in zip(missing, computed, strict=True):
@@ -117,22 +119,22 @@ class Sweep:
         rows: list[list[int]],
         end: int | None,
         cancel: Cancel,
-    ) -> tuple[Prefill, list[list[float]]]:
-        """Log-likelihoods of rows under each setting, [settings][rows]."""
+    ) -> tuple[Prefill, list[list[float]], list[MataEffect | None]]:
+        """Log-likelihoods of rows under each setting, [settings][rows], and what each setting did."""
         n_seq_max = self._engine.n_seq_max
         group = max(1, min(len(self._settings), n_seq_max // 4))
         forks = max(1, min(len(rows) * group, n_seq_max // 2))
         room = group + min(scoring.MAX_BATCH, group * sum(map(len, rows)))
         prefill = conversation.prefill(messages, None, answer=room, forks=group + forks, twin=True, cancel=cancel)
         scores: list[list[float]] = []
+        effects: list[MataEffect | None] = []
         for start in range(0, len(self._settings), group):
             with ExitStack() as held:
-                twins = [
-                    held.enter_context(twin)
-                    for twin in conversation.under(self._settings[start : start + group], cancel)
-                ]
+                pairs = conversation.under(self._settings[start : start + group], cancel)
+                twins = [held.enter_context(twin) for twin, _ in pairs]
+                effects += [effect for _, effect in pairs]
                 scores += scoring.score_each(self._engine, twins, rows, end, forks=forks, cancel=cancel)
-        return prefill, scores
+        return prefill, scores, effects
 
     def _answers(self, request: Request) -> list[Answer]:
         started = time.perf_counter()
@@ -146,8 +148,8 @@ class Sweep:
         for start in range(0, len(self._settings), group):
             settings = self._settings[start : start + group]
             with ExitStack() as held:
-                twins = [held.enter_context(twin) for twin in self._conversation.under(settings, request.cancel)]
-                runs = [self._run(request, twin) for twin in twins]
+                pairs = self._conversation.under(settings, request.cancel)
+                runs = [self._run(request, held.enter_context(twin)) for twin, _ in pairs]
                 self._conversation.image.generations = [run.core for run in runs]
                 try:
                     for run in runs:
@@ -157,8 +159,8 @@ class Sweep:
                     for run in runs:
                         run.settle()
                 found += [
-                    self._turn.result(request, run, prefill, started, setting)
-                    for run, setting in zip(runs, settings, strict=True)
+                    self._turn.result(request, run, replace(prefill, effect=effect), started, setting)
+                    for run, setting, (_, effect) in zip(runs, settings, pairs, strict=True)
                 ]
             self._conversation.image.generations = []
         return found

@@ -238,7 +238,7 @@ class Turn:
         with self._reader(request) as reader:
             prefill = self._prefill(request, messages, reader, 2 * request.max_tokens, forks=1, twin=True)
             session = conversation.session
-            with conversation.under([None])[0] as twin:
+            with conversation.under([None])[0][0] as twin:
                 twin_reader = None if reader is None else reader.twin(twin)
                 runs = [
                     self.generation(request, one, request.sampling.sampler(self._engine, request.cancel), reading)
@@ -385,7 +385,7 @@ class Turn:
             if reader is not None:
                 reader.start(session, regions)
             elif boost is not None and session.clips:
-                watch(session, regions, boost)
+                watch(session, boost.layers)
 
         prefill = self._conversation.prefill(
             messages,

@@ -14,6 +14,7 @@ from ..decoding.scoring import ChoiceForm
 from ..extension import load
 from ..model import AudioModel
 from ..options import AskOptions, ChooseOptions
+from ..readout.effect import MataEffect
 from ..records import Answer, Choice
 from ..turns import silence
 from .answerer import Outcome
@@ -131,9 +132,19 @@ def _choice(choice: Choice) -> Outcome:
         chosen=choice.index,
         scores=tuple(round(score, 4) for score in choice.scores),
         confidence=round(choice.confidence, 4),
+        effect=_effect(choice.mata_effect),
     )
 
 
 def _answer(answer: Answer) -> Outcome:
     confidence = None if answer.confidence is None else round(answer.confidence, 4)
-    return Outcome(raw=answer.text, confidence=confidence, finish_reason=answer.finish_reason)
+    return Outcome(
+        raw=answer.text,
+        confidence=confidence,
+        finish_reason=answer.finish_reason,
+        effect=_effect(answer.mata_effect),
+    )
+
+
+def _effect(effect: MataEffect | None) -> tuple[float, float] | None:
+    return None if effect is None else (round(effect.before, 5), round(effect.after, 5))

@@ -12,9 +12,7 @@ import numpy as np
 from .record import AUDIO
 
 if TYPE_CHECKING:
-    from ..mata import Boost
     from ..session import Session
-    from .reader import PromptRegions
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,11 @@ class MataEffect:
         return f"{100 * self.before:.1f} % to {100 * self.after:.1f} %"
 
 
-def watch(session: Session, regions: PromptRegions, boost: Boost) -> None:
-    """From the session's next feed on, keep what effect_of reads.  Its clips must be in it."""
-    ranges = regions.ranges(session.clips)
-    session.read_with(lambda core: core.set_attention_sums(list(boost.layers), ranges, []))
+def watch(session: Session, layers: Sequence[int]) -> None:
+    """From the session's next feed on, keep what effect_of reads, in forks too.  Its clips must be in it."""
+    chosen = sorted(layers)
+    spans = [(start, end, AUDIO) for start, end in session.audio_spans]
+    session.read_with(lambda core: core.set_attention_sums(chosen, spans, []))
 
 
 def effect_of(session: Session, rows: Sequence[int] | None = None) -> MataEffect:
