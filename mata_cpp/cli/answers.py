@@ -33,6 +33,7 @@ def answer(model: AudioModel, clips: list[EncodedClip], question: str, wanted: O
     else:
         answer = output.stream(model.stream(clips, question, **asked), quiet=wanted.quiet)
     output.note_length(answer, quiet=wanted.quiet)
+    output.note_effect(answer, quiet=wanted.quiet)
 
 
 def windows(model: AudioModel, clip: Audio, question: str, wanted: Output, asked: AskOptions) -> None:

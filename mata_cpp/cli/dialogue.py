@@ -12,6 +12,7 @@ from ..audio import Audio
 from ..checks import short_name, short_repr
 from ..errors import MataError
 from ..prompts.builder import Message
+from ..readout.effect import MataEffect
 from . import output, saved
 from .settings import Settings
 from .spinner import showing
@@ -55,6 +56,8 @@ class Dialogue:
         self.settings = Settings(chat, options)
         self._channel = channel
         self._sounds = {sound.clip.content_id: sound for sound in waiting}
+        self.effect: MataEffect | None = None  # of the latest answer
+        self._warned = False
         self._file: Path | None = None  # that this conversation was saved to, or loaded from
 
     # Questions -------------------------------------------------------------------------------------
@@ -101,6 +104,7 @@ class Dialogue:
         output.write(output.compared(answers, answers[0].mata) + "\n")
         for answer in answers:
             output.note_length(answer, quiet=self.quiet)
+        self._keep_effect(answers[0])
 
     def choose(self, choices: list[str], question: str) -> Choice:
         """The choice, which is no part of the conversation; clips that wait still do.  Raises ValueError."""
@@ -216,7 +220,15 @@ class Dialogue:
     def _answer(self, clips: Sequence[EncodedClip | Audio], question: str) -> Answer:
         answer = output.stream(self.chat.stream(list(clips), question, **self.settings.options), quiet=self.quiet)
         output.note_length(answer, quiet=self.quiet)
+        self._keep_effect(answer)
         return answer
+
+    def _keep_effect(self, answer: Answer) -> None:
+        """For /status; told at once where MATA does what nobody wants, the first time."""
+        self.effect = answer.mata_effect
+        if output.lowered(answer):
+            output.note_effect(answer, quiet=self.quiet or self._warned)
+            self._warned = True
 
     def _clips(self) -> list[EncodedClip]:
         return [sound.clip for sound in self.waiting]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..mata import Mata
+from ..mata import Mata, format_layers
 from ..records import Answer, Choice, Piece
 from . import spinner
 from .command import OutputError
@@ -84,6 +84,22 @@ def note_length(answer: Answer, *, name: str | None = None, quiet: bool = False)
     if answer.finish_reason == "length":
         about = "" if name is None else f"{name}: "
         say(f"note: {about}cut off after {answer.usage.completion_tokens} tokens", quiet=quiet)
+
+
+def lowered(answer: Answer) -> bool:
+    """Whether MATA did the opposite of what was asked for: mode scale does where scores are negative."""
+    effect, mata = answer.mata_effect, answer.mata
+    return effect is not None and mata is not None and effect.lowered and mata.alpha > 0 and mata.mode == "scale"
+
+
+def note_effect(answer: Answer, *, quiet: bool = False) -> None:
+    """Tell what MATA did to the attention of the row that predicted an answer."""
+    if lowered(answer):
+        line = f"note: MATA lowered the attention to the audio, from {answer.mata_effect}; --mode abs raises it"
+        say(line, quiet=quiet)
+    elif answer.mata_effect is not None:
+        layers = format_layers(answer.layers)
+        say(f"MATA: attention to the audio in layers {layers} from {answer.mata_effect}", quiet=quiet)
 
 
 def write(text: str) -> None:

@@ -162,6 +162,8 @@ def _facts(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
     yield "context", f"{chat.positions} of {engine.n_ctx} tokens, {turns} question{'' if turns == 1 else 's'}"
     mata = chat.describe_mata()
     yield "MATA", mata.removeprefix("MATA ")
+    if dialogue.effect is not None:
+        yield "", f"attention to the audio at the last answer: {dialogue.effect}"
     yield "system", settings.shown("system").removeprefix("system ")
     changed = [settings.shown(name) for name in SAMPLING if _is_changed(dialogue, name)]
     yield "sampling", ", ".join(["greedy"] * (settings.sampling.temperature == 0) + changed)

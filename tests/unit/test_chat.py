@@ -168,7 +168,9 @@ def test_to_dict(make_chat, clip):
 
     record = make_chat().ask(clip, QUESTION).to_dict()
     json.dumps(record)
-    assert list(record) == ["answer", "finish_reason", "confidence", "audio", "mata", "usage", "timings"]
+    assert list(record) == [
+        *("answer", "finish_reason", "confidence", "audio", "mata", "mata_effect", "usage", "timings")
+    ]
     assert record["mata"] == {"alpha": 0.1, "layers": list(range(10, 21)), "mode": "scale", "focus": None}
 
 
