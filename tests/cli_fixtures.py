@@ -14,6 +14,7 @@ from mata_cpp import ModelError
 from mata_cpp.cli.chat import cli
 
 FACTS = "model: 1.0 s of audio, 5 audio tokens; MATA on (alpha 0.1, layers 10:21 of 30, mode scale)\n"
+EFFECT = "MATA: attention to the audio in layers "
 QUESTION = "What sound is this?"
 LOUD = "loud rain on a tin roof and thunder"
 TESTS = Path(__file__).parent
@@ -33,14 +34,18 @@ main()
 
 @pytest.fixture
 def run(fake, fake_model, monkeypatch):
-    """run(*arguments, input=None, **engine options) -> (exit status, stdout, stderr)."""
+    """run(*arguments, input=None, **engine options) -> (exit status, stdout, stderr).
+
+    effect: with the line that tells what MATA did, whose numbers depend on every word of the prompt.
+    """
     monkeypatch.setenv("COLUMNS", "60")
 
-    def call(*arguments, input=None, model=True, **options):
+    def call(*arguments, input=None, model=True, effect=False, **options):
         fake.OPTIONS.update(options)
         words = [*(["--model", str(fake_model)] if model else []), *map(str, arguments)]
         result = CliRunner().invoke(cli, words, input=input, prog_name="mata-chat")
-        return result.exit_code, result.stdout, result.stderr
+        told = [line for line in result.stderr.splitlines(keepends=True) if effect or not line.startswith(EFFECT)]
+        return result.exit_code, result.stdout, "".join(told)
 
     return call
 

@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import pytest
-from cli_fixtures import FACTS, LOUD, QUESTION
+from cli_fixtures import EFFECT, FACTS, LOUD, QUESTION
 from click.testing import CliRunner
 
 from mata_cpp.cli.chat import cli
@@ -15,6 +15,34 @@ from mata_cpp.cli.output import side_by_side
 
 def test_a_question(run, clip):
     assert run(clip, QUESTION) == (0, "rain\n", FACTS)
+
+
+def test_what_mata_did_is_told(run, clip):
+    status, out, err = run(clip, QUESTION, effect=True)
+    assert (status, out) == (0, "rain\n")
+    assert err.startswith(FACTS + EFFECT + "10:21 from ") and err.count("\n") == 2
+    before, after = (float(part.removesuffix(" %")) for part in err.split(" from ")[1].strip().split(" to "))
+    assert 0 < before < after < 100
+    assert EFFECT not in run("--no-mata", clip, QUESTION, effect=True)[2]
+
+
+def test_attention_that_falls_is_a_note(run, clip, fake, monkeypatch):
+    """With negative scores the default mode lowers what it is to raise."""
+    monkeypatch.setattr(fake.Session, "attention_sums", lower(fake.Session.attention_sums))
+    _, _, err = run(clip, QUESTION)
+    assert "note: MATA lowered the attention to the audio, from " in err and err.endswith("; --mode abs raises it\n")
+    assert "note: MATA lowered" not in run("--mode", "abs", clip, QUESTION)[2]
+    assert "note: MATA lowered" not in run("--alpha", "-0.1", clip, QUESTION)[2]
+
+
+def lower(sums):
+    """attention_sums with before and after exchanged."""
+
+    def exchanged(session):
+        before, after, *time = sums(session)
+        return after, before, *time
+
+    return exchanged
 
 
 def test_quiet(run, clip):
@@ -159,7 +187,8 @@ def test_json(run, clip, fake_model):
     status, out, err = run("--json", clip, QUESTION)
     record = json.loads(out)
     assert (status, err) == (0, FACTS)
-    assert list(record) == ["answer", "model", "confidence", "audio", "mata", "usage", "timings", "finish_reason"]
+    names = "answer model confidence audio mata mata_effect usage timings finish_reason"
+    assert list(record) == names.split()
     assert record["answer"] == "rain" and record["finish_reason"] == "stop"
     assert record["model"]["path"] == str(fake_model) and record["audio"][0]["tokens"] == 5
     assert record["mata"]["layers"] == list(range(10, 21))

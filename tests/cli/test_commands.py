@@ -255,6 +255,7 @@ def test_show(talk, clip, fake_model):
         f"          {fake_model}",
         "context   50 of 4096 tokens, 1 question",
         "MATA      on (alpha 0.1, layers 10:21 of 30, mode scale)",
+        "          attention to the audio at the last answer: 8.3 % to 21.3 %",
         "system    the model's own",
         "sampling  temperature 1",
         "answer    at most 256 tokens",

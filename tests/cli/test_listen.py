@@ -81,6 +81,7 @@ def test_json(run, clip):
             "confidence",
             "audio",
             "mata",
+            "mata_effect",
             "usage",
             "timings",
             "attention",
