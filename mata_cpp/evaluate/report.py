@@ -68,12 +68,12 @@ class Report:
     def text(self, by: Sequence[str] = ()) -> str:
         """Tables for a terminal.  by: columns of groups to split every row by."""
         lines = [_title(self.facts), ""]
-        width = max((len(_label(row)) for row in self.rows), default=0)
+        width = max((len(label_of(row)) for row in self.rows), default=0)
         for form in self.forms:
             lines += [f"prompt: {form}", _heading(width)]
             for row, records in self.ordered():
                 if row[1] == form:
-                    lines.append(_line(_label(row), width, scores.score(records), self.comparison(row)))
+                    lines.append(_line(label_of(row), width, scores.score(records), self.comparison(row)))
             lines.append("")
         for column in by:
             lines += self._split(column)
@@ -84,7 +84,7 @@ class Report:
         for row, records in self.ordered():
             parts = scores.by_group(records, column)
             width = max(len(value) for value in parts)
-            lines += [f"{_label(row)}, {row[1]}, by {column}", _heading(width, compared=False)]
+            lines += [f"{label_of(row)}, {row[1]}, by {column}", _heading(width, compared=False)]
             lines += [_line(value, width, one, None) for value, one in parts.items()]
             lines.append("")
         return lines
@@ -94,7 +94,8 @@ def _title(facts: Mapping[str, Any]) -> str:
     return f"{facts.get('dataset', '?')}: {facts.get('model', '?')}, {facts.get('method', '?')}"
 
 
-def _label(row: Row) -> str:
+def label_of(row: Row) -> str:
+    """What a row is called: its setting, or what was heard instead of the clip."""
     return HEARD[row[0]] or row[2]
 
 

@@ -108,6 +108,15 @@ def check_place(path: Path) -> None:
 
 def write(path: Path, draw: Callable[[], Figure]) -> None:
     """Draw in this package's style, whatever the user's settings are, and write the picture.  Raises MataError."""
+    data = drawn(path.suffix[1:].lower(), draw)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise MataError(f"cannot write {short_name(path)}: {error.strerror or error}") from None
+
+
+def drawn(kind: str, draw: Callable[[], Figure], **changes: Any) -> bytes:
+    """The picture as a file of this kind ("png", "svg", "pdf").  changes: of the style.  Raises MataError."""
     package = matplotlib()
     style = dict(STYLE)
     if "text.parse_math" not in package.rcParams:  # before 3.6
@@ -116,12 +125,10 @@ def write(path: Path, draw: Callable[[], Figure]) -> None:
     with package.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs and fonts: see printable
         package.rcdefaults()
-        package.rcParams.update({**style, "font.family": fonts()})
-        draw().savefig(data, format=path.suffix[1:].lower(), dpi=DPI, facecolor="white")
-    try:
-        path.write_bytes(data.getvalue())
-    except OSError as error:
-        raise MataError(f"cannot write {short_name(path)}: {error.strerror or error}") from None
+        package.rcParams.update({**style, "font.family": fonts(), **changes})
+        metadata = {"Date": None} if kind == "svg" else None
+        draw().savefig(data, format=kind, dpi=DPI, facecolor="white", metadata=metadata)
+    return data.getvalue()
 
 
 def fonts() -> list[str]:
