@@ -77,6 +77,12 @@ def cli() -> None:
     option("--shard", metavar="N/OF", help="Only every OF-th question, from the N-th; merge joins the logs."),
     option("--max-tokens", metavar="NUMBER", type=click.IntRange(1), help="Maximum length of an answer, in tokens."),
     option("--parallel", metavar="NUMBER", type=click.IntRange(1, 64), help="Questions at a time.", default="2"),
+    option(
+        "--server", metavar="URL", multiple=True, help="Ask OpenAI-compatible servers instead; several share the work."
+    ),
+    option("--server-model", metavar="NAME", help="The model's name there.", default="the first that they list"),
+    option("--api-key", metavar="KEY", envvar="MATA_EVAL_API_KEY", help="Of the servers; or MATA_EVAL_API_KEY."),
+    option("--ray", metavar="ADDRESS", help="Ask --parallel workers of a Ray cluster; local starts one here."),
     option("--retry", is_flag=True, help="Ask again what failed."),
 )
 @click.pass_context

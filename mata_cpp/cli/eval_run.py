@@ -14,6 +14,7 @@ from ..checks import short_name
 from ..errors import CancelledError, MataError
 from ..evaluate import log as logs_of
 from ..evaluate import official, settings
+from ..evaluate.answerer import Answerer
 from ..evaluate.jobs import Shard, jobs
 from ..evaluate.local import LocalModel
 from ..evaluate.log import Log
@@ -43,19 +44,17 @@ def run(context: click.Context, given: Mapping[str, Any]) -> None:
         )
     except ValueError as error:
         raise click.UsageError(str(error), context) from None
+    if given["server"] and plan.method != "generate":
+        raise click.UsageError("a server answers in words: --server needs --method generate", context)
+    if given["server"] and given["ray"]:
+        raise click.UsageError("--server and --ray exclude each other", context)
     data = Data.load(given["dataset"], given["data"], given["audio"], _columns(context, given["column"]))
     path = given["out"] or Path(f"{given['dataset']}.jsonl")
-    with options.open_model(given, None, quiet=given["quiet"], n_seq_max=SEQUENCES) as model:
-        answerer = LocalModel(
-            model,
-            plan.method,
-            hashes=model_hashes(model),
-            max_tokens=given["max_tokens"],
-            parallel=given["parallel"] or 2,
-        )
+    with _answerer(given, plan) as answerer:
+        facts = run_facts(data, plan, answerer.facts)
         items = data.items[: plan.limit]
         todo = jobs(items, sounds=plan.sounds, forms=plan.forms, positions=plan.positions, shard=plan.shard)
-        with Log(path, run_facts(data, plan, answerer.facts)) as log:
+        with Log(path, facts) as log:
             with _bar(quiet=given["quiet"]) as show:
                 try:
                     progress = answer_all(todo, plan.settings, answerer, log, report=show, retry=given["retry"])
@@ -64,7 +63,30 @@ def run(context: click.Context, given: Mapping[str, Any]) -> None:
                     raise KeyboardInterrupt from None
             if progress.failed and not given["quiet"]:
                 output.say(f"{progress.failed} without an answer; --retry asks again, {short_name(path)} says why")
-            output.write(Report(run_facts(data, plan, answerer.facts), list(log.records.values())).text())
+            output.write(Report(facts, list(log.records.values())).text())
+
+
+@contextmanager
+def _answerer(given: Mapping[str, Any], plan: Plan) -> Iterator[Answerer]:
+    """What answers: servers, workers, or a model here."""
+    parallel, max_tokens = given["parallel"] or 2, given["max_tokens"]
+    if given["server"]:
+        from ..evaluate.server import ServerModel
+
+        urls = [url for text in given["server"] for url in text.split(",")]
+        yield ServerModel(
+            urls, model=given["server_model"], key=given["api_key"], max_tokens=max_tokens, parallel=parallel
+        )
+    elif given["ray"]:
+        from ..evaluate.ray_workers import RayModel
+
+        arguments = {**options.model_arguments(given), "n_seq_max": SEQUENCES}
+        with RayModel(given["ray"], arguments, plan.method, max_tokens=max_tokens, workers=parallel) as workers:
+            yield workers
+    else:
+        with options.open_model(given, None, quiet=given["quiet"], n_seq_max=SEQUENCES) as model:
+            hashes = model_hashes(model)
+            yield LocalModel(model, plan.method, hashes=hashes, max_tokens=max_tokens, parallel=parallel)
 
 
 def report(logs: Sequence[Path], columns: Sequence[str], base: str | None, *, as_json: bool, html: Path | None) -> None:
@@ -124,7 +146,8 @@ def _report(logs: Sequence[Path], base: str | None) -> Report:
 def _settings(given: Mapping[str, Any]) -> tuple[Setting, ...]:
     """In the order of the command line, "off" first where nothing is given."""
     if not given["settings"] and not given["grid"]:
-        return (settings.parse_setting("off"), _default(given))
+        off = settings.parse_setting(settings.OFF)
+        return (off,) if given["server"] else (off, _default(given))
     named = [_default(given) if text == "default" else settings.parse_setting(text) for text in given["settings"]]
     return tuple(settings.distinct([*named, *(settings.parse_grid(given["grid"]) if given["grid"] else [])]))
 

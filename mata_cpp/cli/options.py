@@ -205,21 +205,23 @@ def open_model(
 
     name = os.path.basename(given["model"]) or given["model"]
     with spinner.loading(name, quiet=quiet or given["verbose"]) as progress:
-        return AudioModel(
-            given["model"],
-            mmproj=given["mmproj"],
-            lora=[_lora(text) for text in given["lora"]] or None,
-            mata=mata,
-            n_ctx=given["n_ctx"],
-            n_threads=given["n_threads"],
-            n_gpu_layers=given["n_gpu_layers"],
-            rpc=given["rpc"],
-            flash_attn=given["flash_attn"],
-            cache_type=given["cache_type"],
-            n_seq_max=n_seq_max,
-            verbose=given["verbose"],
-            progress=progress,
-        )
+        return AudioModel(**model_arguments(given), mata=mata, n_seq_max=n_seq_max, progress=progress)
+
+
+def model_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What AudioModel takes, of the shared options."""
+    return {
+        "model": given["model"],
+        "mmproj": given["mmproj"],
+        "lora": [_lora(text) for text in given["lora"]] or None,
+        "n_ctx": given["n_ctx"],
+        "n_threads": given["n_threads"],
+        "n_gpu_layers": given["n_gpu_layers"],
+        "rpc": given["rpc"],
+        "flash_attn": given["flash_attn"],
+        "cache_type": given["cache_type"],
+        "verbose": given["verbose"],
+    }
 
 
 def system(given: Mapping[str, Any]) -> str | None:

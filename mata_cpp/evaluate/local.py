@@ -44,9 +44,7 @@ class LocalModel:
         return {**facts, "max_tokens": self._max_tokens} if self._method == "generate" else facts
 
     def prompt(self, job: Job) -> str:
-        if self._method == "generate":
-            return render(job.form, job.item.question, job.choices)
-        return choice_form(self._method, job.form).question(job.item.question, job.choices)
+        return prompt_of(self._method, job)
 
     def answer(self, job: Job, settings: Sequence[Setting]) -> list[Outcome]:
         started = time.perf_counter()
@@ -115,6 +113,13 @@ class LocalModel:
         return [
             _answer(one) for one in self._model.sweep(clips, prompt, [setting.mata for setting in settings], **given)
         ]
+
+
+def prompt_of(method: str, job: Job) -> str:
+    """What is asked."""
+    if method == "generate":
+        return render(job.form, job.item.question, job.choices)
+    return choice_form(method, job.form).question(job.item.question, job.choices)
 
 
 def choice_form(method: str, form: str) -> ChoiceForm:
