@@ -135,6 +135,30 @@ def predictions(logs: tuple[Path, ...], data: Path, setting: str | None, form: s
     eval_run.predictions(logs, data, setting, form, out)
 
 
+@cli.command()
+@click.argument("labels", metavar="TABLE", type=FILE)
+@option("--audio", metavar="DIR", type=FILE, help="Where the sounds are.", default="the folder of the table")
+@option("--out", metavar="DIR", required=True, type=FILE, help="Where sounds and questions go.")
+@option(
+    "--noise",
+    "noises",
+    metavar="dB",
+    multiple=True,
+    help="clean, or a signal-to-noise ratio; may be repeated.",
+    default="clean, 10, 0 and -10",
+)
+@option("--seed", metavar="NUMBER", type=click.IntRange(0), help="Of options and noise.", default="0")
+def misleading(labels: Path, audio: Path | None, out: Path, noises: tuple[str, ...], seed: int | None) -> None:
+    """Make plain and misleading questions over sounds in noise.
+
+    TABLE has the columns audio, label and half (development or test). Ask them with: mata-eval run table --data
+    DIR/questions.csv
+    """
+    from . import eval_run
+
+    eval_run.misleading(labels, audio, out, noises or ("clean", "10", "0", "-10"), seed or 0)
+
+
 def main() -> None:
     """The entry point of mata-eval."""
     prepare_streams()

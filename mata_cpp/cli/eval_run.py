@@ -128,6 +128,18 @@ def predictions(logs: Sequence[Path], data: Path, setting: str | None, form: str
         output.write(official.report(dataset, loaded.items, said))
 
 
+def misleading(labels: Path, audio: Path | None, out: Path, noises: Sequence[str], seed: int) -> None:
+    from ..evaluate import misleading as made
+
+    try:
+        ratios = [None if text == "clean" else float(text) for text in noises]
+    except ValueError:
+        raise click.UsageError(f"--noise is clean or a number of decibels, not {', '.join(noises)}") from None
+    clips = made.read_labels(labels, audio)
+    table = made.write_set(clips, out, ratios, seed)
+    output.write(f"{short_name(table)}: {2 * len(clips) * len(ratios)} questions about {len(clips)} clips\n")
+
+
 def said_by(record: Record) -> str | None:
     """What the official scorer gets: the bare text of the choice, or the answer as it is where it names none."""
     if record.error is not None:

@@ -40,7 +40,7 @@ _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, Ti
 
 
 class ServerModel:
-    """urls: of the servers ("http://host:port", with or without /v1).  model: its name there, None for the first listed.
+    """urls: of the servers ("http://host:port", also with /v1).  model: its name there, None for the first one.
     parallel: questions at a time in all.
 
     Raises ValueError for an address that is none, MataError where no server answers.
