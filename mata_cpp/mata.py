@@ -8,11 +8,13 @@ middle layers.  The formulas are in ``Mata``.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import checks
@@ -155,6 +157,32 @@ class Boost:
         mata = self.mata
         text = f"alpha {mata.alpha:g}, layers {format_layers(self.layers)} of {self.n_layer}, mode {mata.mode}"
         return text if mata.focus is None else f"{text}, focus {format_focus(mata.focus)}"
+
+
+def write(path: Path, mata: Mata) -> None:
+    """The setting as JSON, which read takes.  Raises MataError."""
+    try:
+        path.write_text(json.dumps(mata.to_dict()) + "\n", "utf-8")
+    except OSError as error:
+        raise MataError(f"cannot write {checks.short_name(path)}: {error.strerror or error}") from None
+
+
+def read(path: Path) -> Mata:
+    """A setting that write wrote.  Raises MataError for a file that is none, naming it."""
+    shown = checks.short_name(path)
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        known = {name: values[name] for name in ("alpha", "layers", "mode", "focus") if values.get(name) is not None}
+        if set(values) - {"alpha", "layers", "mode", "focus"}:
+            raise ValueError(f"it has {checks.short_repr(sorted(set(values) - set(known)))}")
+        if "focus" in known:
+            start, end = known["focus"]
+            known["focus"] = (start, math.inf if end is None else end)
+        return Mata(**known)
+    except OSError as error:
+        raise MataError(f"cannot read {shown}: {error.strerror or error}") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise MataError(f"{shown} is no setting of MATA: {' '.join(str(error).split())}") from None
 
 
 def boost_of(engine: Engine, mata: Mata | None) -> Boost | None:

@@ -19,11 +19,11 @@ from .files import DEFAULT_MODEL
 from .finding import Found
 from .many import Item
 from .mata import Mata, boost_of
-from .options import AskOptions, AudioLike, Choices, ChooseOptions
+from .options import AskOptions, AudioLike, Choices, ChooseOptions, QuestionOptions
 from .prompts.builder import PromptBuilder
 from .records import Answer, Choice, Piece, WindowAnswer
 from .session import KEEP, Keep, Session
-from .sweep import Sweep
+from .sweep import FirstRow, Sweep
 from .turns import Loaded, Request, Turn
 
 if TYPE_CHECKING:
@@ -293,6 +293,17 @@ class AudioModel:
         """
         request, swept = self._sweep("sweep", audio, question, settings, given, options.ASK_NAMES - options.NOT_SWEPT)
         return swept.answers(request)
+
+    def sweep_first_rows(
+        self, audio: AudioLike, question: str, settings: Sequence[Mata | None], **given: Unpack[QuestionOptions]
+    ) -> list[FirstRow]:
+        """The distribution of the first answering token under each of many settings of MATA, and what each of them did.
+
+        Options are those of every question, without mata.  Raises CancelledError, and what ask raises.
+        """
+        names = options.QUESTION_NAMES - options.NOT_SWEPT
+        request, swept = self._sweep("sweep_first_rows", audio, question, settings, given, names)
+        return swept.first_rows(request)
 
     def sweep_choices(
         self,

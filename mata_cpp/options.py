@@ -95,6 +95,7 @@ class ChooseOptions(QuestionOptions, total=False):
 
 
 _SAMPLING = {field.name for field in fields(Sampling)}
+QUESTION_NAMES = frozenset(QuestionOptions.__annotations__)
 ASK_NAMES = frozenset(AskOptions.__annotations__)
 CHOOSE_NAMES = frozenset(ChooseOptions.__annotations__)
 NOT_SWEPT = frozenset({"mata", "attention"})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .conversation import Conversation, Prefill
 from .decoding import scoring
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from ._core import Cancel
     from .decoding.plain import Generation
     from .prompts.builder import Message
+
+
+@dataclass(frozen=True)
+class FirstRow:
+    """logprobs: natural logarithms [n_vocab] of the first answering token.  effect: None where MATA is off."""
+
+    logprobs: NDArray[np.float64]
+    effect: MataEffect | None
 
 
 class Sweep:
@@ -45,6 +54,14 @@ class Sweep:
         with self._loaded.computing():
             try:
                 return self._answers(request)
+            finally:
+                self._conversation.release()
+
+    def first_rows(self, request: Request) -> list[FirstRow]:
+        """The distribution of the first answering token under each setting, in their order."""
+        with self._loaded.computing():
+            try:
+                return self._first_rows(request)
             finally:
                 self._conversation.release()
 
@@ -135,6 +152,18 @@ class Sweep:
                 effects += [effect for _, effect in pairs]
                 scores += scoring.score_each(self._engine, twins, rows, end, forks=forks, cancel=cancel)
         return prefill, scores, effects
+
+    def _first_rows(self, request: Request) -> list[FirstRow]:
+        messages = self._turn.messages(request)
+        group = max(1, min(len(self._settings), self._engine.n_seq_max // 2))
+        self._conversation.prefill(messages, None, answer=group, forks=group, twin=True, cancel=request.cancel)
+        found: list[FirstRow] = []
+        for start in range(0, len(self._settings), group):
+            with ExitStack() as held:
+                for twin, effect in self._conversation.under(self._settings[start : start + group], request.cancel):
+                    held.enter_context(twin)
+                    found.append(FirstRow(scoring.log_softmax(twin.logits()), effect))
+        return found
 
     def _answers(self, request: Request) -> list[Answer]:
         started = time.perf_counter()

@@ -136,6 +136,33 @@ def predictions(logs: tuple[Path, ...], data: Path, setting: str | None, form: s
 
 
 @cli.command()
+@options.model_options(
+    option("--audio", metavar="DIR", required=True, type=FILE, help="A folder of sounds."),
+    option("--question", metavar="TEXT", required=True, help="What is asked about each."),
+    option("--labels", metavar="FILE", type=FILE, help="A table with the columns audio and label."),
+    option(
+        "--alpha",
+        "alphas",
+        metavar="NUMBER",
+        multiple=True,
+        type=float,
+        help="May be repeated.",
+        default="0.05, 0.1 and 0.2",
+    ),
+    option("--limit", metavar="NUMBER", type=click.IntRange(1), help="Only so many sounds."),
+    option("--out", metavar="FILE", type=FILE, help="Write the best setting, for --mata FILE."),
+)
+def calibrate(**given: Any) -> None:
+    """Find which modes, layers and strengths raise a model's attention to your sounds, and what that does.
+
+    With labels, the best setting on one half of the sounds is tried on the other half.
+    """
+    from . import eval_run
+
+    eval_run.calibrate(given)
+
+
+@cli.command()
 @click.argument("labels", metavar="TABLE", type=FILE)
 @option("--audio", metavar="DIR", type=FILE, help="Where the sounds are.", default="the folder of the table")
 @option("--out", metavar="DIR", required=True, type=FILE, help="Where sounds and questions go.")

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import mata
 from ..checks import short_name
 from ..errors import CancelledError, MataError
 from ..evaluate import log as logs_of
@@ -26,6 +27,9 @@ from ..evaluate.settings import Setting
 from ..evaluate.work import Data, Plan, model_hashes, run_facts
 from ..mata import Mata
 from . import options, output
+
+if TYPE_CHECKING:
+    from ..evaluate.calibrate import Found, Sound
 
 SEQUENCES = 128
 """Of the cache: a sweep takes one for each setting, and one for each choice that is scored."""
@@ -138,6 +142,70 @@ def misleading(labels: Path, audio: Path | None, out: Path, noises: Sequence[str
     clips = made.read_labels(labels, audio)
     table = made.write_set(clips, out, ratios, seed)
     output.write(f"{short_name(table)}: {2 * len(clips) * len(ratios)} questions about {len(clips)} clips\n")
+
+
+def calibrate(given: Mapping[str, Any]) -> None:
+    from ..evaluate import calibrate as work
+
+    sounds = _sounds(given)
+    with options.open_model(given, None, quiet=given["quiet"], n_seq_max=SEQUENCES) as model:
+        matas = work.settings_for(model, given["alphas"] or work.ALPHAS)
+        with _bar(quiet=given["quiet"]) as show:
+            done = None if show is None else lambda number: show(Progress(len(sounds), number))
+            found = work.calibrate(model, sounds, given["question"], matas, report=done)
+    output.write(calibrated(found))
+    best = found.best.setting.mata
+    if given["out"] is not None and best is not None:
+        mata.write(given["out"], best)
+        output.say(f"mata-chat --mata {short_name(given['out'])} uses it", quiet=given["quiet"])
+
+
+def _sounds(given: Mapping[str, Any]) -> list[Sound]:
+    from ..audio import looks_like_audio_path
+    from ..evaluate.calibrate import Sound
+    from ..evaluate.datasets.source import Source
+
+    folder = given["audio"]
+    if given["labels"] is None:
+        try:
+            names = sorted(path for path in folder.iterdir() if path.is_file() and looks_like_audio_path(path.name))
+        except OSError as error:
+            raise MataError(f"cannot read {short_name(folder)}: {error.strerror or error}") from None
+        found = [Sound(path) for path in names]
+    else:
+        found = []
+        for row in Source(given["labels"], folder).rows():
+            (path,) = row.sounds("audio")
+            assert isinstance(path, Path)
+            found.append(Sound(path, row.text("label").replace("_", " ")))
+    if not found:
+        raise MataError(f"there are no sounds in {short_name(folder)}")
+    return found[: given["limit"]]
+
+
+def calibrated(found: Found) -> str:
+    """A table of what each setting did, and which is the best."""
+    width = max(len(trial.setting.name) for trial in found.trials)
+    accuracy = bool(found.trials[0].right)
+    head = f"{'':{width}}  attention to the audio, %  raised on      KL"
+    lines = [head + ("  right" if accuracy else "")]
+    for trial in found.trials:
+        share, raised = " " * 25, " " * 9
+        if trial.before is not None and trial.after is not None and trial.raised is not None:
+            share = f"{100 * trial.before:6.2f} -> {100 * trial.after:6.2f}".rjust(25)
+            raised = f"{100 * trial.raised:7.0f} %"
+        line = f"{trial.setting.name:{width}}  {share}  {raised}  {trial.kl:6.4f}"
+        lines.append(line + (f"  {100 * sum(trial.right) / len(trial.right):5.1f}" if accuracy else ""))
+    lines.append("")
+    if found.halves is None:
+        lines.append(f"raises attention most surely: {found.best.setting.name}")
+    else:
+        chose, other, p = found.halves
+        lines += [
+            f"best on one half: {found.best.setting.name}: {100 * chose[0]:.1f} % right, off {100 * chose[1]:.1f} %",
+            f"on the other half: {100 * other[0]:.1f} % right, off {100 * other[1]:.1f} % (p {p:.3f})",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def said_by(record: Record) -> str | None:

@@ -9,11 +9,13 @@ import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 from click.core import ParameterSource
 
+from .. import mata
 from ..checks import short_name
 from ..decoding import MAX_TOKENS
 from ..decoding.sampling import Sampling
@@ -95,6 +97,7 @@ _MATA: tuple[Decorator, ...] = (
         help="Boost only this part of the clip, in seconds, for example 3.2:7.5.",
         default="all of it",
     ),
+    option("--mata", "mata_file", metavar="FILE", help="MATA's setting, from mata-eval calibrate --out."),
     option("--no-mata", is_flag=True, help="Without MATA."),
     option(
         "--channel",
@@ -245,11 +248,16 @@ def mata_setting(given: Mapping[str, Any]) -> Mata | None:
     """The setting of the shared options.  Raises UsageError."""
     context = click.get_current_context()
     names = [field.name for field in fields(Mata)]
+    single = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    for other, on in (("--no-mata", given["no_mata"]), ("--mata", given["mata_file"] is not None)):
+        if on and single:
+            raise click.UsageError(f"{other} and --{single[0]} exclude each other", context)
+    if given["no_mata"] and given["mata_file"] is not None:
+        raise click.UsageError("--no-mata and --mata exclude each other", context)
     if given["no_mata"]:
-        for name in names:
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--no-mata and --{name} exclude each other", context)
         return None
+    if given["mata_file"] is not None:
+        return mata.read(Path(given["mata_file"]))
     try:
         focus = given["focus"]
         return Mata(
