@@ -75,7 +75,7 @@ class AudioChat:
         self._owns = not isinstance(model, AudioModel)
         if isinstance(model, AudioModel):
             model._check_open()
-            boost_of(model.engine, mata)
+            boost_of(model.engine, model.mata if mata is DEFAULT_MATA else mata)
             self._model = model
         else:
             self._model = AudioModel(
@@ -98,7 +98,7 @@ class AudioChat:
                 progress=progress,
                 template_variables=template_variables,
             )
-        self._mata = mata
+        self._mata = self._model.mata if mata is DEFAULT_MATA else mata
         self._conversation = self._model._conversation()
         self._turn = self._model._turn(self._conversation)
         self._lock = threading.Lock()

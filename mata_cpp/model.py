@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .files.telling import Report
 
 DEFAULT_MATA = Mata()
+"""What stands in signatures; the model's own measured setting takes its place, where the catalogue has one."""
 
 
 class AudioModel:
@@ -44,13 +45,13 @@ class AudioModel:
     model: a name of the catalogue (or NAME:QUANTIZATION), owner/repo[:QUANTIZATION] of the Hugging Face hub, a URL, a
     folder, or a GGUF file; what is elsewhere is fetched once.  mmproj: its audio projector (None: the model's own, or
     the one beside a file).  lora: path, (path, scale) or a list of them.  mata: the setting of questions that give
-    none; None turns MATA off.  n_ctx: positions that all conversations share, 0 for the model's own length.  n_threads
-    None: the physical cores.  n_gpu_layers -1: all.  flash_attn: "auto", True, False.  cache_type: of the KV cache,
-    "f16", "f32", "q8_0"..., or a pair for keys and values.  n_seq_max: conversations and answers at a time; more wait
-    in order.  rpc: "host:port" of an RPC server that layers go to, several with commas or as a list (docs/rpc.md).
-    seed: for sampling.  verbose: llama.cpp's log on stderr.  report: gets the lines about downloads instead of stderr.
-    progress: gets 0..1 while loading.  template_variables: more values for the chat template.  cancel: a Cancel that
-    stops loading.
+    none, by default the one that was measured for the model, else the paper's; None turns MATA off.  n_ctx: positions
+    that all conversations share, 0 for the model's own length.  n_threads None: the physical cores.  n_gpu_layers -1:
+    all.  flash_attn: "auto", True, False.  cache_type: of the KV cache, "f16", "f32", "q8_0"..., or a pair for keys and
+    values.  n_seq_max: conversations and answers at a time; more wait in order.  rpc: "host:port" of an RPC server that
+    layers go to, several with commas or as a list (docs/rpc.md).  seed: for sampling.  verbose: llama.cpp's log on
+    stderr.  report: gets the lines about downloads instead of stderr.  progress: gets 0..1 while loading.
+    template_variables: more values for the chat template.  cancel: a Cancel that stops loading.
 
     All methods may be called from any thread, and from several at once: answers are generated in one batch.
     Raises ModelError, MataError, ValueError, CancelledError.
@@ -102,7 +103,7 @@ class AudioModel:
         with resolve.explain_damage(files):
             engine, load_s = open_engine(files, wanted, progress, cancel)
             try:
-                boost_of(engine, mata)
+                boost_of(engine, resolve.default_mata(model) if mata is DEFAULT_MATA else mata)
                 self._prompts = PromptBuilder.for_engine(
                     engine, template_variables, name=checks.short_name(files.model.name)
                 )
@@ -111,7 +112,7 @@ class AudioModel:
                 raise
         adapters_hear = engine.adapters_hear or files.lora is not None
         self._loaded = Loaded(engine, load_s, lambda: resolve.find_damage(files), adapters_hear=adapters_hear)
-        self._mata = mata
+        self._mata = resolve.default_mata(model) if mata is DEFAULT_MATA else mata
         self._requests: weakref.WeakSet[Cancel] = weakref.WeakSet()
         self._lock = threading.RLock()  # a signal handler may come while its thread holds it
         self._closed = False

@@ -25,7 +25,7 @@ from ..evaluate.run import Progress
 from ..evaluate.run import run as answer_all
 from ..evaluate.settings import Setting
 from ..evaluate.work import Data, Plan, model_hashes, run_facts
-from ..mata import Mata
+from ..files import resolve
 from . import options, output
 
 if TYPE_CHECKING:
@@ -233,8 +233,7 @@ def _settings(given: Mapping[str, Any]) -> tuple[Setting, ...]:
 
 
 def _default(given: Mapping[str, Any]) -> Setting:
-    mata = Mata()
-    return settings.of_mata(mata)
+    return settings.of_mata(resolve.default_mata(given["model"]))
 
 
 def _columns(context: click.Context, texts: Sequence[str]) -> dict[str, str]:

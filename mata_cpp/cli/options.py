@@ -20,7 +20,7 @@ from ..checks import short_name
 from ..decoding import MAX_TOKENS
 from ..decoding.sampling import Sampling
 from ..errors import AudioError, MataError
-from ..files import DEFAULT_MODEL
+from ..files import DEFAULT_MODEL, resolve
 from ..files.load import EngineOptions
 from ..mata import MODES, Mata, boost_of, parse_focus, parse_layers
 from . import config, spinner
@@ -90,7 +90,9 @@ _MATA: tuple[Decorator, ...] = (
     option("--system", metavar="TEXT", help="The system message.", default="the chat template's own"),
     option("--alpha", type=float, metavar="NUMBER", help="MATA's strength."),
     option("--layers", metavar="LAYERS", help='"auto", "10:20" or "3,7,9".', default="{}, the middle third"),
-    option("--mode", type=click.Choice(list(MODES)), help="MATA's form."),
+    option(
+        "--mode", type=click.Choice(list(MODES)), help="MATA's form.", default="{}, unless the model has one of its own"
+    ),
     option(
         "--focus",
         metavar="START:END",
@@ -260,14 +262,21 @@ def mata_setting(given: Mapping[str, Any]) -> Mata | None:
         return mata.read(Path(given["mata_file"]))
     try:
         focus = given["focus"]
-        return Mata(
-            given["alpha"],
-            parse_layers(given["layers"]),
-            given["mode"],
+        own = resolve.default_mata(given["model"])
+        chosen = Mata(
+            given["alpha"] if _is_set(context, "alpha") else own.alpha,
+            parse_layers(given["layers"]) if _is_set(context, "layers") else own.layers,
+            given["mode"] if _is_set(context, "mode") else own.mode,
             None if focus is None else parse_focus(focus),
         )
+        return chosen
     except ValueError as error:
         raise click.UsageError(str(error), context) from None
+
+
+def _is_set(context: click.Context, name: str) -> bool:
+    """Whether an option was given: on the command line, or in the configuration file."""
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def need_mata(model: AudioModel, mata: Mata | None) -> None:

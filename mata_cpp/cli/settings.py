@@ -12,6 +12,7 @@ from ..checks import short_name, short_repr
 from ..decoding import MAX_TOKENS
 from ..decoding.plain import check_max_tokens
 from ..decoding.sampling import Json, Sampling
+from ..files import resolve
 from ..mata import Mata, boost_of, format_focus, parse_focus, parse_layers
 from .options import DEFAULTS
 
@@ -34,7 +35,7 @@ class Settings:
         self._chat = chat
         self._sampling = options.get("sampling") or Sampling()
         self._max_tokens = options.get("max_tokens", MAX_TOKENS)
-        self._mata = chat.mata or Mata()  # what comes back with /mata on
+        self._mata = chat.mata or resolve.default_mata(chat.model_name)  # what comes back with /mata on
 
     @property
     def options(self) -> AskOptions:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..mata import Mata
 from .entry import Entry, HubFile, HubModel, Licence, OwnFile, Result, WheelFile, WheelModel
 
 EVERYTHING = ("speech", "sound", "music")
@@ -65,6 +66,7 @@ ENTRIES = (
             lora=OwnFile("tiny/lora-tiny-q8_0.gguf"),
             own_size=29_584_544,
         ),
+        mata=Mata(mode="abs"),  # mode scale lowers the attention to the audio: its scores are mostly negative
     ),
     Entry(
         "qwen2.5-omni-3b",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..mata import Mata
+
 Unsure = Literal["", "size", "name and size"]
 """What of a file could not be verified; a size that was not is an estimate."""
 
@@ -89,7 +91,8 @@ class Entry:
     """A model of the catalogue.
 
     about: what it is and is good for, in a line.  hears: the kinds of sound it was made for.  aliases: older names.
-    notes: what one should know before the gigabytes are fetched.
+    notes: what one should know before the gigabytes are fetched.  mata: the setting that does what MATA is for in this
+    model, where that was measured (mata-eval calibrate); None: the paper's.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Entry:
     results: tuple[Result, ...] = ()
     notes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = field(default=())
+    mata: Mata | None = None
 
     @property
     def size(self) -> int:

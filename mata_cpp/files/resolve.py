@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .. import extension
 from ..checks import short_name, short_repr
 from ..errors import ModelError
+from ..mata import Mata
 from . import DEFAULT_MODEL, choose, download, headers, integrity
 from .catalogue import BY_ANY_NAME
 from .entry import Entry, Fetched, ModelFiles, WheelModel
@@ -85,6 +86,12 @@ def explain_damage(files: ModelFiles) -> Iterator[None]:
         if damage is None:
             raise
         raise ModelError(damage) from None
+
+
+def default_mata(model: PathLike) -> Mata:
+    """The setting of MATA that a model has unasked: the catalogue's, where it was measured, or the paper's."""
+    entry = BY_ANY_NAME.get(os.fspath(model).lower().partition(":")[0]) if isinstance(model, str) else None
+    return Mata() if entry is None or entry.mata is None else entry.mata
 
 
 def unknown(name: str) -> str:

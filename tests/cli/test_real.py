@@ -158,7 +158,7 @@ def test_command_line_on_recorded_sound(chat, sound_data):
     status, out, err = run(clip, QUESTION)
     assert (status, out) == (0, "dog barking\n")
     first = err.splitlines()[0]
-    assert first.startswith("tiny: 5.0 s of audio, ") and "MATA on (alpha 0.1, layers 10:21 of 30, mode scale)" in first
+    assert first.startswith("tiny: 5.0 s of audio, ") and "MATA on (alpha 0.1, layers 10:21 of 30, mode abs)" in first
     with open(clip, "rb") as file:
         status, out, err = run("--json", "--no-mata", "-q", "-", QUESTION, stdin=file)
     record = json.loads(out)
