@@ -9,12 +9,12 @@ from typing import Any
 
 from .. import __version__
 from ..audio.clip import Audio
+from ..decoding.contrast.silence import silence
 from ..decoding.scoring import ChoiceForm
 from ..extension import load
 from ..model import AudioModel
 from ..options import AskOptions, ChooseOptions
 from ..records import Answer, Choice
-from ..turns import silence
 from .answerer import Outcome
 from .items import AudioPart
 from .jobs import Job
