@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from .decoding.contrast.pair import Begin, Pair
 from .decoding.contrast.registry import READ_RELIANCE, RULES
 from .decoding.contrast.reliance import Reliance
 from .decoding.contrast.rule import Hearing
-from .errors import AudioError
+from .errors import AudioError, MataError
 from .readout.effect import MataEffect, effect_of
 
 if TYPE_CHECKING:
@@ -97,5 +98,6 @@ class Branch:
     def release(self) -> None:
         if self._other.has_image:
             self._other.release()
-        if self._reliance is not None and self._own.has_image and not self._own.session.closed:
-            self._own.session.read_with(None)
+        if self._reliance is not None and self._own.has_image:
+            with contextlib.suppress(MataError):  # once it has ended, its sequence may be given to another question
+                self._own.session.read_with(None)

@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+FAR = 1e4
+"""How far below all others the logits of tokens are that are left out."""
+
 Logits = NDArray[np.float32]
 """Of the next token, [n_vocab]."""
 
@@ -21,9 +24,13 @@ def contrasted(heard: Logits, other: Logits, strength: float) -> Logits:
 
 
 def without_unlikely(logits: Logits, heard: Logits, share: float) -> Logits:
-    """logits, and minus infinity where heard gives less than share of the probability of its likeliest token."""
+    """logits, and far less where heard gives less than share of the probability of its likeliest token.
+
+    These have a probability of 0.  They keep the order of heard, for a grammar that allows none of the others.
+    """
     if share == 0:
         return logits
-    likely = heard >= heard.max() + math.log(share)
-    result: Logits = np.where(likely, logits, np.float32(-np.inf))
+    below = heard - heard.max()
+    likely = below >= math.log(share)
+    result: Logits = np.where(likely, logits, logits[likely].min() - np.float32(FAR) + below)
     return result

@@ -14,7 +14,7 @@ from ... import extension
 from ...errors import CancelledError, ContextFullError
 from ..repetition import Repetition
 from ..scoring import MAX_BATCH, log_softmax
-from .formula import Logits
+from .formula import FAR, Logits
 from .registry import RULES, SCORES
 from .reliance import Reliance
 from .rule import Step
@@ -209,7 +209,7 @@ class Steps:
         logprob, top = math.nan, list[tuple[int, float]]()
         if self.n_tokens == 0 or self._logprobs >= 0:
             logprob, found = extension.load().log_probability(logits, chosen, max(0, self._logprobs))
-            top = [(token, value) for token, value in found if math.isfinite(value)]  # the others were cut
+            top = [(token, value) for token, value in found if value > -FAR / 2]  # the others were left out
         attention = None
         if self._attention:
             before, after, time_before, time_after = pair.heard.core.attention_sums()

@@ -39,5 +39,6 @@ class Reliance:
     def of(self, session: Session) -> NDArray[np.float64]:
         """Of the rows of the last feed, [n_rows]."""
         _, after, _, _ = session.core.attention_sums()  # [rows, layers, heads, groups]
-        found: NDArray[np.float64] = after[:, self.rows_of(self._layers), :, AUDIO].mean(axis=(1, 2), dtype=np.float64)
+        shares = after[..., AUDIO][:, self.rows_of(self._layers)]  # [rows, layers, heads]
+        found: NDArray[np.float64] = shares.mean(axis=(1, 2), dtype=np.float64)
         return found
