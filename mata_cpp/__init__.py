@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .audio import Audio, decode_audio
     from .audio.encoder import EncodedClip
     from .chat import AudioChat
+    from .decoding.contrast.rules import Contrast
     from .decoding.plain import RepetitionWarning
     from .decoding.sampling import Sampling
     from .errors import AudioError, CancelledError, ContextFullError, MataError, ModelError
@@ -40,6 +41,7 @@ _WHERE = {
     "audio.encoder": ("EncodedClip",),
     "chat": ("AudioChat",),
     "errors": ("AudioError", "CancelledError", "ContextFullError", "MataError", "ModelError"),
+    "decoding.contrast.rules": ("Contrast",),
     "decoding.plain": ("RepetitionWarning",),
     "decoding.sampling": ("Sampling",),
     "finding": ("Found", "Stretch"),
@@ -72,6 +74,7 @@ __all__ = [
     "ClipAttention",
     "ClipInfo",
     "ContextFullError",
+    "Contrast",
     "EncodedClip",
     "Found",
     "Mata",

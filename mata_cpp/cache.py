@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from .audio.encoder import AudioEncoder, EncodedClip
@@ -33,8 +33,17 @@ MIN_ANSWER = 1
 ROOM_TO_ANSWER = 256
 """And those that should be."""
 
+NO_SEQUENCE = "no sequence is left for the other prompt of the contrast: close sessions, or load with more (n_seq_max)"
+
 WAIT_S = 0.02
 """How often someone who waits for room looks whether it was cancelled, or an answer that nobody takes has ended."""
+
+
+class Running(Protocol):
+    """An answer that is being generated, and may have ended though nobody has taken all of it."""
+
+    @property
+    def finished(self) -> bool: ...
 
 
 def common_length(a: Sequence[Key], b: Sequence[Key]) -> int:
@@ -63,8 +72,9 @@ class CacheImage:
         self.pending: list[int] = []
         self.n_plain = 0
         self.target = 0  # positions that a running question may take
+        self.promised = 0  # and those kept for a companion that is still to be opened
         self.forks = 0  # and sequences, besides its own
-        self.generations: list[_core.Generation] = []
+        self.generations: Sequence[Running] = []
         self.adapters = True
 
     @property
@@ -119,7 +129,7 @@ class CacheImage:
     @property
     def growth(self) -> int:
         """Positions that a running question may still take."""
-        return 0 if self.finished else max(0, self.target - self.session.n_past)
+        return 0 if self.finished else max(0, self.target - self.session.n_past) + self.promised
 
     @property
     def finished(self) -> bool:
@@ -174,7 +184,7 @@ class CachePool:
             if not image.intact:
                 image.session.close()
                 return None
-            image.generations, image.target, image.forks = [], 0, 0
+            image.generations, image.target, image.promised, image.forks = [], 0, 0, 0
             self._taken[id(image)] = image
             return image
 
@@ -182,7 +192,7 @@ class CachePool:
         """The question has ended: the image is idle."""
         with self._changed:
             self._taken.pop(id(image), None)
-            image.generations, image.target, image.forks = [], 0, 0
+            image.generations, image.target, image.promised, image.forks = [], 0, 0, 0
             if not image.lost:
                 self._idle[id(image)] = image
                 self._idle.move_to_end(id(image))
@@ -223,6 +233,8 @@ class CachePool:
         cancel: _core.Cancel,
         *,
         adapters: bool = True,
+        beside: int = 0,
+        of: CacheImage | None = None,
     ) -> tuple[CacheImage, int] | None:
         """An image that holds a beginning of keys and nothing else, with room for the rest and answer more positions,
         and with so many sequences beside its own, fed with the model's adapters or without.
@@ -230,7 +242,10 @@ class CachePool:
         image: the question's own (claimed), which holds the first keep keys; None: a new one.  The second value
         says how many keys are there.  None is returned where the image was lost while waiting, or the rest has clips
         that are not among encoded: the question is to be planned again.
-        Raises ContextFullError, CancelledError.
+
+        beside: positions of the prompt of a companion, a second sequence of the same question with an answer as long;
+        its room is claimed as well, and forks counts it and its forks.  of: open that companion, of this image: it does
+        not wait.  Raises ContextFullError, CancelledError.
         """
         ticket = object()
         done = False
@@ -242,14 +257,16 @@ class CachePool:
                         raise CancelledError("cancelled")
                     if image is not None and image.lost:
                         return None
-                    if self._queue[0] is ticket and self._has_sequences(image, forks):
+                    if of is not None or (self._queue[0] is ticket and self._has_sequences(image, forks)):
                         image, keep = self._with_prefix(image, keys, keep, adapters)
+                        if image is None and of is not None:
+                            raise ContextFullError(NO_SEQUENCE)
                         if image is not None:
                             rest = keys[keep:]
                             if any(isinstance(key, str) and key not in encoded for key in rest):
                                 return None
                             total = image.position(keep) + positions(rest, encoded)
-                            if self._make_room(image, total, answer, forks):
+                            if self._make_room(image, total, answer, forks, beside, of):
                                 done = True
                                 return image, keep
                     self._changed.wait(WAIT_S)
@@ -331,24 +348,28 @@ class CachePool:
         needed = 1 + forks + sum(1 + other.forks for other in running)
         return not running or needed <= self._engine.n_seq_max
 
-    def _make_room(self, image: CacheImage, total: int, answer: int, forks: int) -> bool:
-        """Whether there is room for total positions in image and an answer; then it is the image's.
+    def _make_room(
+        self, image: CacheImage, total: int, answer: int, forks: int, beside: int, of: CacheImage | None
+    ) -> bool:
+        """Whether there is room for total positions in image and an answer; then it is the image's.  beside, of: see
+        open.
 
         False: others run, and will leave some.  Raises ContextFullError.
         """
         n_ctx = self._engine.n_ctx
+        n_answers = 2 if beside else 1
         others = [other for other in self._taken.values() if other is not image and not other.lost]
         while True:
             used = self._engine.n_used
-            free = n_ctx - used - sum(other.growth for other in others)
-            needed = total - image.session.n_past
-            if needed + answer <= free:
-                image.target, image.forks = total + answer, forks
+            free = n_ctx - used - sum(other.growth for other in others) + (0 if of is None else of.promised)
+            needed = total - image.session.n_past + beside
+            if needed + n_answers * answer <= free:
+                _give(image, total + answer, beside and beside + answer, forks, of)
                 return True
-            if total + MIN_ANSWER <= n_ctx:
+            if total + beside + n_answers * MIN_ANSWER <= n_ctx:
                 if self._evict():
                     continue
-                if any(other.target and not other.finished and not other.lost for other in others):
+                if of is None and any(other.target and not other.finished and not other.lost for other in others):
                     return False
                 self._spared = (image,)
                 try:
@@ -356,11 +377,13 @@ class CachePool:
                         continue
                 finally:
                     self._spared = ()
-                if needed + MIN_ANSWER <= free:
-                    image.target, image.forks = total + free - needed, forks
+                if needed + n_answers * MIN_ANSWER <= free:
+                    rest = (free - needed) // n_answers
+                    _give(image, total + rest, beside and beside + rest, forks, of)
                     return True
-            too_long = total + MIN_ANSWER > n_ctx  # whatever others hold
-            raise context_full(self._engine, total + MIN_ANSWER, 0 if too_long else used - image.session.n_past)
+            total += beside + n_answers * MIN_ANSWER
+            too_long = total > n_ctx  # whatever others hold
+            raise context_full(self._engine, total, 0 if too_long else used - image.session.n_past)
 
     def _evict(self, *, waiting: bool = False) -> bool:
         """Give up the oldest idle image, or one whose question has ended and waits for its reader; if waiting, also one
@@ -383,6 +406,13 @@ class CachePool:
                     image.session.close()  # its question has not begun, and is planned again
                     return True
         return False
+
+
+def _give(image: CacheImage, target: int, promised: int, forks: int, of: CacheImage | None) -> None:
+    """The room is the image's; of it, what was promised to it is no longer kept by the image that it goes with."""
+    image.target, image.promised, image.forks = target, promised, forks
+    if of is not None:
+        of.promised, of.forks = 0, max(0, of.forks - 1 - forks)
 
 
 def positions(keys: Sequence[Key], encoded: Mapping[str, EncodedClip]) -> int:

@@ -212,7 +212,7 @@ class AudioChat:
         Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
         """
         request = self._request("compare", audio, question, given, options.ASK_NAMES)
-        self._model._need_boost(request)
+        self._model._check_comparison(request)
         request.sampling.sampler(self.engine, request.cancel)
         with self._waited(request):
             return self._turn.compare(request)
@@ -224,7 +224,8 @@ class AudioChat:
         Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
         """
         form = choice_form(given)
-        request = self._request("choose", audio, question, given, options.CHOOSE_NAMES)
+        rest = options.beside_form(given, form)
+        request = self._request("choose", audio, question, rest, options.CHOOSE_NAMES)
         with self._waited(request):
             return self._turn.choose(request, choices, form)
 

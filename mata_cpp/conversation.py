@@ -8,12 +8,12 @@ Where a template rewrites history, or a turn was stopped or undone, what differs
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .audio.encoder import AudioEncoder, Clip, EncodedClip
-from .cache import MIN_ANSWER, CacheImage, CachePool, Key, common_length, context_full
+from .cache import MIN_ANSWER, CacheImage, CachePool, Key, common_length, context_full, positions
 from .decoding.plain import Generation
 from .errors import CancelledError, ModelError
 from .mata import Mata, boost_of
@@ -56,6 +56,14 @@ class Prefill:
     effect: MataEffect | None = None
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The prompt of a second sequence that a question needs, and its clips by their content id."""
+
+    keys: Sequence[Key]
+    encoded: Mapping[str, EncodedClip]
+
+
 class Conversation:
     """Messages, and an image of the cache that mirrors them.  For one question at a time."""
 
@@ -74,6 +82,10 @@ class Conversation:
         """The image that the last prefill left."""
         assert self._image is not None
         return self._image
+
+    @property
+    def has_image(self) -> bool:
+        return self._image is not None
 
     @property
     def session(self) -> Session:
@@ -109,6 +121,8 @@ class Conversation:
         forks: int = 0,
         twin: bool = False,
         before_last: BeforeLast | None = None,
+        beside: Beside | None = None,
+        of: CacheImage | None = None,
     ) -> Prefill:
         """Bring the messages into the cache, logits ready under mata, with room for answer more positions and for so
         many forks at a time.  twin: they will be ``under`` other settings.
@@ -116,10 +130,15 @@ class Conversation:
         ContextFullError comes before anything is fed; a stop in the middle leaves a cache that the next
         prefill can build on.  before_last is called when only the last run of tokens, whose last row predicts, is
         still to be fed.
+
+        beside: claim the room of this prompt too, with an answer and forks as here.  of: this prompt is the one that
+        was claimed beside that image's, and is computed with the model's adapters where that one is.
         """
         encoded: dict[str, EncodedClip] = {}
         encode_s = 0.0
         adapters = not self._pool.adapters_hear or any(message.clips for message in messages)
+        if of is not None:
+            adapters = of.adapters
         while True:
             own = self._image = self._pool.claim(self._image)
             if own is not None and own.adapters != adapters:
@@ -133,7 +152,18 @@ class Conversation:
                     self._pool.release(own)
                 raise
             started = time.perf_counter()
-            found = self._pool.open(own, plan.keys, plan.keep, encoded, answer, forks, cancel, adapters=adapters)
+            found = self._pool.open(
+                own,
+                plan.keys,
+                plan.keep,
+                encoded,
+                answer,
+                forks if beside is None else 2 * forks + 1,
+                cancel,
+                adapters=adapters,
+                beside=0 if beside is None else self._needed_beside(plan.keys, beside),
+                of=of,
+            )
             if found is not None:
                 break
         image, keep = found
@@ -235,6 +265,11 @@ class Conversation:
             raise context_full(self._engine, total, at_least=True)
 
     # -------------------------------------------------------------------------------------------
+
+    def _needed_beside(self, keys: Sequence[Key], beside: Beside) -> int:
+        """Positions that another prompt takes beside this one: what both begin with is there once."""
+        shared = min(common_length(keys, beside.keys), len(beside.keys) - 1) if self._engine.can_cut else 0
+        return positions(beside.keys[shared:], beside.encoded)
 
     def _encode(self, plan: Plan, encoded: dict[str, EncodedClip], cancel: Cancel) -> float:
         """Encode the clips that the cache does not have; the seconds it took, now or ahead of the question."""

@@ -272,7 +272,8 @@ class AudioModel:
         Options: see ChooseOptions.  Raises CancelledError, and what ask raises.
         """
         form = choice_form(given)
-        request = self._request("choose", audio, question, given, options.CHOOSE_NAMES)
+        rest = options.beside_form(given, form)
+        request = self._request("choose", audio, question, rest, options.CHOOSE_NAMES)
         return self._turn(self._conversation()).choose(request, choices, form)
 
     def compare(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> tuple[Answer, Answer]:
@@ -281,7 +282,7 @@ class AudioModel:
         Options are those of ask.  Raises ValueError when MATA is off, CancelledError, and what ask raises.
         """
         request = self._request("compare", audio, question, given, options.ASK_NAMES)
-        self._need_boost(request)
+        self._check_comparison(request)
         return self._turn(self._conversation()).compare(request)
 
     def sweep(
@@ -289,10 +290,11 @@ class AudioModel:
     ) -> list[Answer]:
         """The answer under each of many settings of MATA, from one prefill, as many as fit in one batch.
 
-        settings: None turns MATA off.  Options are those of ask, without mata and attention.
+        settings: None turns MATA off.  Options are those of ask, without mata, attention and contrast.
         Raises CancelledError, and what ask raises.
         """
-        request, swept = self._sweep("sweep", audio, question, settings, given, options.ASK_NAMES - options.NOT_SWEPT)
+        names = options.ASK_NAMES - options.NOT_SWEPT_ASKING
+        request, swept = self._sweep("sweep", audio, question, settings, given, names)
         return swept.answers(request)
 
     def sweep_first_rows(
@@ -316,12 +318,15 @@ class AudioModel:
     ) -> list[Choice]:
         """What choose gives under each of many settings of MATA, from one prefill.
 
-        settings: None turns MATA off.  Options are those of choose, without mata and attention.
-        Raises CancelledError, and what ask raises.
+        settings: None turns MATA off.  Options are those of choose, without mata and attention, and with contrast
+        True or False.  Raises CancelledError, and what ask raises.
         """
         form = choice_form(given)
+        if not isinstance(form.contrast, bool):
+            raise ValueError("the contrast of a sweep over settings is True or False")
         names = options.CHOOSE_NAMES - options.NOT_SWEPT
-        request, swept = self._sweep("sweep_choices", audio, question, settings, given, names)
+        rest = options.beside_form(given, form)
+        request, swept = self._sweep("sweep_choices", audio, question, settings, rest, names)
         return swept.choices(request, choices, form)
 
     def chat(self, system: str | None = None, mata: Mata | Keep | None = KEEP) -> AudioChat:
@@ -443,8 +448,10 @@ class AudioModel:
             cancel=self._register(options.cancel_of(given) if cancel is None else cancel),
         )
 
-    def _need_boost(self, request: Request) -> None:
-        """Raises ValueError where MATA is off."""
+    def _check_comparison(self, request: Request) -> None:
+        """Raises ValueError where there is nothing to compare, or something else would differ as well."""
+        if request.contrast is not None:
+            raise ValueError("compare shows the answers with MATA and without: it takes no contrast")
         if boost_of(self.engine, request.mata) is None:
             raise ValueError("there is nothing to compare: MATA is off")
 

@@ -14,8 +14,10 @@ from . import checks, extension
 from .audio.clip import Audio
 from .audio.encoder import Clip, EncodedClip
 from .decoding import MAX_TOKENS
+from .decoding.contrast.rules import Contrast, contrast_of
 from .decoding.plain import check_logprobs, check_max_tokens, check_stop
 from .decoding.sampling import Json, Sampling
+from .decoding.scoring import ChoiceForm
 from .mata import Mata
 from .readout.record import Reading
 from .session import KEEP, Keep
@@ -71,24 +73,27 @@ class AskOptions(QuestionOptions, SamplingOptions, total=False):
 
     max_tokens: of the answer, 256 unless given.  stop: texts at which the answer ends.  logprobs: True or a number, to
     have ``answer.logprobs`` give each token's log-probability and so many alternatives.  attention: True, or a Reading,
-    to have ``answer.attention`` tell where the answer listened.  Sampling: see Sampling.
+    to have ``answer.attention`` tell where the answer listened.  contrast: a rule as "silence:1", or a Contrast, to
+    choose each token by what another prompt says too; then tokens are made as they are taken.  Sampling: see Sampling.
     """
 
     max_tokens: int
     stop: Sequence[str] | str | None
     logprobs: int | bool | None
     attention: bool | Reading
+    contrast: str | Contrast | None
 
 
 class ChooseOptions(QuestionOptions, total=False):
     """Of choose.
 
     contrast: score options by twice their log-likelihood minus that after near silence (the default), else by
-    log-likelihood.  listed: name the options in the question (the default).  letters: name them as A, B, C, and score
-    the letters.  attention: as in ask; the Choice's is a list, one for each option.
+    log-likelihood; or by a rule as "silence:1", or a Contrast, at each token.  listed: name the options in the question
+    (the default).  letters: name them as A, B, C, and score the letters.  attention: as in ask; the Choice's is a list,
+    one for each option.
     """
 
-    contrast: bool
+    contrast: bool | str | Contrast
     listed: bool
     letters: bool
     attention: bool | Reading
@@ -100,6 +105,8 @@ ASK_NAMES = frozenset(AskOptions.__annotations__)
 CHOOSE_NAMES = frozenset(ChooseOptions.__annotations__)
 NOT_SWEPT = frozenset({"mata", "attention"})
 """Options that a sweep over settings does not take."""
+NOT_SWEPT_ASKING = NOT_SWEPT | {"contrast"}
+"""And one that generates answers."""
 FORM = ("contrast", "listed", "letters")
 
 
@@ -108,6 +115,12 @@ def check_names(options: Mapping[str, object], method: str, allowed: frozenset[s
     for name in options:
         if name not in allowed:
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
+
+
+def beside_form(options: Mapping[str, Any], form: ChoiceForm) -> dict[str, Any]:
+    """The options of choose that are no part of its form; a rule of contrast is checked with them."""
+    rest = {name: value for name, value in options.items() if name not in FORM}
+    return {**rest, "contrast": form.contrast} if isinstance(form.contrast, Contrast) else rest
 
 
 def sampling_of(options: Mapping[str, Any], seed: int) -> Sampling:
@@ -161,6 +174,9 @@ def request_of(
     reading = Reading.of(options.get("attention", False))
     if reading is not None:
         Reader(engine, reading, ())
+    contrast = contrast_of(options.get("contrast"))
+    if contrast is not None:
+        _check_contrast(contrast, question, reading)
     own = options.get("system")
     return Request(
         question=question,
@@ -172,8 +188,20 @@ def request_of(
         sampling=sampling_of(options, seed),
         logprobs=check_logprobs(options.get("logprobs")),
         reading=reading,
+        contrast=contrast,
         clips=as_clips(audio),  # last: it may take long
     )
+
+
+def _check_contrast(contrast: Contrast, question: str, reading: Reading | None) -> None:
+    """Raises ValueError where a contrast does not go with a question."""
+    from .decoding.contrast.registry import READ_RELIANCE
+    from .decoding.contrast.text import without
+
+    if contrast.text is not None:
+        without(question, contrast.text)
+    if reading is not None and contrast.name in READ_RELIANCE:
+        raise ValueError(f"contrast {contrast.name} reads the attention itself: ask without attention")
 
 
 def cancel_of(options: Mapping[str, Any]) -> Cancel:

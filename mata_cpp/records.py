@@ -10,6 +10,7 @@ from .mata import Mata
 
 if TYPE_CHECKING:
     from .audio.encoder import EncodedClip
+    from .decoding.contrast.rules import Contrast
     from .readout.effect import MataEffect
     from .readout.record import Attention
 
@@ -101,7 +102,8 @@ class Answer:
     did to the attention there.  audio holds every
     clip of the conversation so far, oldest first.  confidence is the probability of the first token of the answer,
     None if there was none.  attention is where it listened, and logprobs has an entry for each token, if these were
-    asked for.
+    asked for.  contrast is the rule by which tokens were chosen, None where it was by the model's own probabilities;
+    confidence and logprobs are what they were chosen by.
     """
 
     text: str
@@ -115,6 +117,7 @@ class Answer:
     confidence: float | None = None
     attention: Attention | None = field(default=None, repr=False)
     logprobs: list[TokenLogprob] | None = field(default=None, repr=False)
+    contrast: Contrast | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; "attention" and "logprobs" are among them if they were asked for."""
@@ -123,6 +126,7 @@ class Answer:
             "finish_reason": self.finish_reason,
             "confidence": self.confidence,
             **_common(self.audio, self.mata, self.layers, self.mata_effect),
+            **({} if self.contrast is None else {"contrast": self.contrast.to_dict()}),
             "usage": asdict(self.usage),
             "timings": asdict(self.timings),
             **({} if self.attention is None else {"attention": self.attention.to_dict()}),
@@ -161,6 +165,8 @@ class Choice:
     (An option that is unlikely whatever is heard, as a short name is for a model that answers in phrases, is not
     punished for that; Holtzman et al. 2021, "Surface form competition", arXiv 2104.08315, divide likewise.)
     attention[i] is where the model listened while option i was scored, if that was asked for.
+    contrast: a rule that options were scored by: scores[i] is then the log-likelihood of option i under what the rule
+    makes of both prompts at each token.
     """
 
     text: str
@@ -177,6 +183,7 @@ class Choice:
     layers: tuple[int, ...] = field(default=())
     mata_effect: MataEffect | None = None
     attention: list[Attention] | None = field(default=None, repr=False)
+    contrast: Contrast | None = None
 
     @property
     def probabilities(self) -> list[float]:
@@ -192,7 +199,9 @@ class Choice:
 
     @property
     def scored_by(self) -> str:
-        """ "contrast with silence" or "likelihood": what the scores are."""
+        """ "contrast with silence", "likelihood", or a rule as "contrast silence:1": what the scores are."""
+        if self.contrast is not None:
+            return f"contrast {self.contrast}"
         return "likelihood" if self.silence_logprobs is None else "contrast with silence"
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,6 +218,7 @@ class Choice:
             "silence_logprobs": None if self.silence_logprobs is None else list(self.silence_logprobs),
             "finish_reason": "stop",
             **_common(self.audio, self.mata, self.layers, self.mata_effect),
+            **({} if self.contrast is None else {"contrast": self.contrast.to_dict()}),
             "usage": asdict(self.usage),
             "timings": asdict(self.timings),
             **({} if self.attention is None else {"attention": [one.to_dict() for one in self.attention]}),

@@ -130,10 +130,18 @@ class Session:
 
     # Feeding ---------------------------------------------------------------------------------
 
-    def feed(self, parts: FeedPart | Sequence[FeedPart], *, cancel: _core.Cancel | None = None) -> None:
+    def feed(
+        self,
+        parts: FeedPart | Sequence[FeedPart],
+        *,
+        keywords: Sequence[str] = (),
+        cancel: _core.Cancel | None = None,
+    ) -> None:
         """Append parts: text, token ids and clips in this order, with nothing added between them.
 
         Neighbouring texts and ids are fed as one run.  A text that names a file is text: give Audio("clip.wav").
+        keywords: texts in these parts, behind a clip, on whose rows MATA acts too, not on the last one only (last and
+        key-word rows, arXiv 2606.17417).
         Raises ContextFullError, AudioError, CancelledError, ValueError.
         """
         given: Any = [parts] if isinstance(parts, str | Audio | EncodedClip) else parts
@@ -151,7 +159,8 @@ class Session:
                 runs[-1] += tokens
             elif tokens:
                 runs.append(tokens)
-        self.append(runs, cancel=cancel)
+        for group in self._ending_at(keywords, runs) if keywords else [runs]:
+            self.append(group, cancel=cancel)
 
     def append(
         self,
@@ -336,6 +345,30 @@ class Session:
             raise ValueError(f"{FEEDS}, not {checks.short_repr(part)}")
         return [checks.integer(token, "a token id", 0, self._engine.n_vocab - 1) for token in part]
 
+    def _ending_at(self, keywords: Sequence[str], runs: Sequence[list[int] | Clip]) -> list[list[list[int] | Clip]]:
+        """The runs in groups: each token that has a part of a keyword ends one.  Raises ValueError."""
+        words = [checks.text(word, "a keyword").encode() for word in keywords]
+        groups: list[list[list[int] | Clip]] = [[]]
+        found: set[bytes] = set()
+        for run in runs:
+            if not isinstance(run, list):
+                groups[-1].append(run)
+                continue
+            part: list[int] = []
+            for token, here in zip(run, _words_of(run, words, self._engine), strict=True):
+                part.append(token)
+                found |= here
+                if here:
+                    groups[-1].append(part)
+                    groups.append([])
+                    part = []
+            if part:
+                groups[-1].append(part)
+        for word in words:
+            if word not in found:
+                raise ValueError(f"the keyword {checks.short_repr(word.decode())} is not in what is fed")
+        return [group for group in groups if group]
+
     def _append_audio(self, audio: Clip, markers: bool, cancel: _core.Cancel | None) -> None:
         clip = self._encoder.encode(audio, cancel)
         embedding = clip.encoding.embedding
@@ -358,6 +391,22 @@ class Session:
             mata = wanted[0].mata
             self._core.set_mata(mata.mode, wanted[0].alphas, mata.spans(self._clips))
         self._switched = wanted
+
+
+def _words_of(run: Sequence[int], words: Sequence[bytes], engine: _core.Engine) -> list[set[bytes]]:
+    """Of each token, the words that it has a part of."""
+    texts = [engine.token_bytes(token, special=True) for token in run]
+    whole = b"".join(texts)
+    ends = np.cumsum([len(text) for text in texts]).tolist()
+    touched: list[set[bytes]] = [set() for _ in run]
+    for word in words:
+        at = whole.find(word) if word else -1
+        while at >= 0:
+            for number, end in enumerate(ends):
+                if end - len(texts[number]) < at + len(word) and at < end:
+                    touched[number].add(word)
+            at = whole.find(word, at + 1)
+    return touched
 
 
 def _is_list(value: Any) -> bool:

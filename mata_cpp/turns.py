@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio.clip import Audio
 from .audio.encoder import AudioEncoder, Clip
+from .branch import Branch
 from .cache import CachePool
 from .conversation import Conversation, Prefill
 from .decoding import MAX_TOKENS, scoring
+from .decoding.contrast.rule import with_clips
+from .decoding.contrast.rules import Contrast
+from .decoding.contrast.silence import silence
 from .decoding.plain import Generation
 from .decoding.sampling import Sampling
 from .errors import AudioError, CancelledError, ModelError
@@ -31,9 +34,6 @@ from .session import Session
 
 if TYPE_CHECKING:
     from ._core import Cancel, Engine, Sampler
-
-SILENCE_LEVEL = 1e-4
-"""Amplitude of the noise that stands for silence (-80 dB of full scale): no recording has digital zeros."""
 
 MAX_KNOWN_SILENCES = 256
 
@@ -52,6 +52,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     logprobs: int | None = None
     reading: Reading | None = None
+    contrast: Contrast | None = None
 
 
 class Activity:
@@ -163,13 +164,13 @@ class Turn:
         try:
             started = time.perf_counter()
             messages = self.messages(request)
-            with self._reader(request) as reader:
+            with self._reader(request) as reader, self._branch(request.contrast, messages) as branch:
                 try:
-                    prefill = self._prefill(request, messages, reader, request.max_tokens)
+                    prefill = self._prefill(request, messages, reader, request.max_tokens, branch=branch)
                 except CancelledError:
                     yield from self._outside(Piece("", self.nothing(request)))
                     return
-                generation = self.generation(request, self._conversation.session, sampler, reader)
+                generation = self.generation(request, self._conversation.session, sampler, reader, branch)
                 self._conversation.image.generations = [generation.core]
                 shown = 0
                 try:
@@ -179,7 +180,7 @@ class Turn:
                         yield from self._outside(Piece(text, logprobs=logprobs))
                 finally:
                     if not self._loaded.forked:
-                        self._record(messages, generation)
+                        self._record(messages, generation, branch)
                 result = self.result(request, generation, prefill, started, request.mata, reader)
                 rest = tuple((generation.logprobs or [])[shown:])
                 yield from self._outside(Piece("", result, logprobs=rest))
@@ -216,6 +217,7 @@ class Turn:
             timings,
             None if boost is None else boost.mata,
             () if boost is None else boost.layers,
+            contrast=request.contrast,
         )
 
     # -------------------------------------------------------------------------------------------
@@ -268,9 +270,12 @@ class Turn:
         end = scoring.end_token(self._engine, frame)
         room = min(scoring.MAX_BATCH, sum(map(len, rows)))
         forks = max(1, min(len(rows), self._engine.n_seq_max // 4))
+        rule = form.contrast if isinstance(form.contrast, Contrast) else None
+        if rule is not None and request.reading is not None:
+            raise ValueError("attention is not read while options are scored by a rule of contrast")
         readers: list[Reader] = []
-        with self._reader(request) as reader:
-            prefill = self._prefill(request, messages, reader, room, forks)
+        with self._reader(request) as reader, self._branch(rule, messages) as branch:
+            prefill = self._prefill(request, messages, reader, room, forks, branch=branch)
             first_token_s = time.perf_counter() - started
             session = self._conversation.session
 
@@ -282,15 +287,19 @@ class Turn:
                 readers.append(twin)
 
             watch = None if reader is None else observe
-            logprobs = scoring.score_options(
-                self._engine, session, rows, end, watch, forks=forks, cancel=request.cancel
-            )
+            if branch is not None:
+                scores, logprobs = branch.pair(session).scores(rows, end, forks=forks, cancel=request.cancel)
+            else:
+                logprobs = scoring.score_options(
+                    self._engine, session, rows, end, watch, forks=forks, cancel=request.cancel
+                )
+                scores = logprobs
             clips = session.clips
-        silence = None
-        if form.contrast and _with_clips(messages):
+        unheard = None
+        if rule is None and form.contrast and clips:
             self._conversation.release()
-            silence = self._after_silence(request, messages, rows, end, room, forks)
-        scores = scoring.contrasted(logprobs, silence)
+            unheard = self._after_silence(request, messages, rows, end, room, forks)
+            scores = scoring.contrasted(logprobs, unheard)
         counts = [len(row) + (end is not None) for row in rows]
         index = int(np.argmax(scores))
         boost = boost_of(self._engine, request.mata) if clips else None
@@ -300,7 +309,7 @@ class Turn:
             options=texts,
             scores=scores,
             logprobs=logprobs,
-            silence_logprobs=silence,
+            silence_logprobs=unheard,
             tokens=counts,
             audio=clips,
             usage=usage_of(prefill, sum(counts)),
@@ -311,6 +320,7 @@ class Turn:
             attention=None
             if reader is None
             else [one.report(self._texts(row)) for one, row in zip(readers, rows, strict=True)],
+            contrast=rule,
         )
 
     def _after_silence(
@@ -360,6 +370,19 @@ class Turn:
             if not self._engine.closed:
                 reader.stop()
 
+    @contextmanager
+    def _branch(self, contrast: Contrast | None, messages: Sequence[Message]) -> Iterator[Branch | None]:
+        """The other side of the contrast, if there is one."""
+        if contrast is None:
+            yield None
+            return
+        branch = Branch(self._loaded, self._conversation, contrast, messages)
+        try:
+            yield branch
+        finally:
+            if not self._loaded.forked and not self._engine.closed:
+                branch.release()
+
     def _texts(self, tokens: Sequence[int]) -> list[str]:
         return [self._engine.token_bytes(token, special=True).decode("utf-8", "replace") for token in tokens]
 
@@ -371,8 +394,9 @@ class Turn:
         answer: int,
         forks: int = 0,
         twin: bool = False,
+        branch: Branch | None = None,
     ) -> Prefill:
-        """Logits for the first token, under the request's setting."""
+        """Logits for the first token, under the request's setting, and in branch."""
         if request.cancel.cancelled:
             raise CancelledError("cancelled")
         boost = boost_of(self._engine, request.mata)
@@ -384,6 +408,8 @@ class Turn:
         def before_last(session: Session, regions: PromptRegions) -> None:
             if reader is not None:
                 reader.start(session, regions)
+            elif branch is not None and branch.reads_attention:
+                branch.watch(session, boost)
             elif boost is not None and session.clips:
                 watch(session, boost.layers)
 
@@ -395,6 +421,7 @@ class Turn:
             forks=forks,
             twin=twin,
             before_last=before_last,
+            beside=None if branch is None else branch.beside(request.cancel),
         )
         if np.isnan(self._conversation.session.logits()).any():
             self._conversation.drop_cache()
@@ -404,16 +431,25 @@ class Turn:
         effect = None
         if reader is not None:
             effect = reader.effect(session)
+        elif branch is not None and branch.reads_attention:
+            effect = None if boost is None else branch.effect(session, boost)
         elif boost is not None and session.clips:
             effect = effect_of(session)
             session.read_with(None)
+        if branch is not None:
+            prefill = branch.prefill(prefill, self._conversation.image, forks, request.cancel)
         return replace(prefill, effect=effect)
 
     def generation(
-        self, request: Request, session: Session, sampler: Sampler, reader: Reader | None = None
+        self,
+        request: Request,
+        session: Session,
+        sampler: Sampler,
+        reader: Reader | None = None,
+        branch: Branch | None = None,
     ) -> Generation:
         """The request's answer, begun from a session that has logits."""
-        return Generation(
+        generation = Generation(
             self._engine,
             session,
             sampler,
@@ -423,13 +459,19 @@ class Turn:
             cancel=request.cancel,
             attention=reader is not None,
             on_token=None if reader is None else reader.take,
+            begin=None if branch is None else branch.begin(session),
         )
+        if branch is not None:
+            branch.running(generation)
+        return generation
 
-    def _record(self, messages: list[Message], generation: Generation) -> None:
+    def _record(self, messages: list[Message], generation: Generation, branch: Branch | None = None) -> None:
         """Keep the turn in the conversation, unless it was stopped before it said anything."""
         generation.settle()
         if not self._engine.closed:
             self._conversation.record(generation)
+            if branch is not None:
+                branch.record(generation)
         if generation.text or generation.finish_reason != "cancelled":
             self._conversation.messages = [*messages, Message("assistant", generation.text)]
 
@@ -464,6 +506,7 @@ class Turn:
             confidence=generation.confidence,
             attention=None if reader is None else reader.report(self._texts(generation.tokens)),
             logprobs=logprobs,
+            contrast=request.contrast,
         )
 
 
@@ -474,15 +517,7 @@ def _with_clips(messages: Sequence[Message]) -> bool:
 def silent_twin(messages: Sequence[Message], loaded: Loaded) -> list[Message]:
     """The messages with every clip replaced by near silence as long."""
     rate, seconds = loaded.engine.sample_rate, loaded.encoder.audible_seconds
-    return [
-        replace(message, clips=tuple(silence(seconds(clip), rate) for clip in message.clips)) for message in messages
-    ]
-
-
-def silence(seconds: float, sample_rate: int) -> Audio:
-    """A clip of near silence, the same one for the same length."""
-    noise = np.random.default_rng(0).standard_normal(max(1, round(seconds * sample_rate)), dtype=np.float32)
-    return Audio((noise * np.float32(SILENCE_LEVEL), sample_rate), name="silence")
+    return with_clips(messages, lambda clip: silence(seconds(clip), rate))
 
 
 def usage_of(prefill: Prefill, completion_tokens: int) -> Usage:

@@ -48,6 +48,12 @@ class Output:
     options.option("--compare", is_flag=True, help="Show the answers with and without MATA, side by side."),
     options.option("--choices", metavar='"A|B|C"', help="Choose the answer that the sound speaks for most."),
     options.option("--no-contrast", is_flag=True, help="Score --choices without comparing with silence."),
+    options.option(
+        "--contrast",
+        metavar="RULE[:STRENGTH]",
+        help=f"Choose each word, or score --choices, by contrast with another prompt: {', '.join(options.CONTRASTS)}.",
+        default="off",
+    ),
     options.option("--unlisted", is_flag=True, help="Do not name --choices in the question."),
     options.option("--letters", is_flag=True, help="Name --choices as A, B, C, and score the letters."),
     options.option(
@@ -80,6 +86,7 @@ def cli(
     compare: bool,
     choices: str | None,
     no_contrast: bool,
+    contrast: str | None,
     unlisted: bool,
     letters: bool,
     mic: float | None,
@@ -100,10 +107,12 @@ def cli(
     _check_there_is_work(context, words, mic)
     files, question = options.split(words, recorded=mic is not None, each=each)
     mata = options.mata_setting(given)
-    form: ChooseOptions = {"contrast": not no_contrast, "listed": not unlisted, "letters": letters}
+    rule = options.contrast(contrast, compare=compare, no_contrast=no_contrast)
+    form: ChooseOptions = {"contrast": rule or not no_contrast, "listed": not unlisted, "letters": letters}
     wanted = Output(compare, options.choices(choices), form, as_json, quiet, logprobs, every, each)
     _check_usage(context, files if mic is None else [*files, MICROPHONE], question, wanted, given)
     asked = options.answering(given)
+    asked["contrast"] = rule
     channel = options.channel(given)
     if question is None:
         with keyboard.kept(on=True):
@@ -221,7 +230,7 @@ def _check_usage(
     if wanted.logprobs is not None and not wanted.json:
         raise click.UsageError("--logprobs needs --json", context)
     form = {
-        "--no-contrast": not wanted.form["contrast"],
+        "--no-contrast": wanted.form["contrast"] is False,
         "--unlisted": not wanted.form["listed"],
         "--letters": wanted.form["letters"],
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..audio import looks_like_audio_path
 from ..mata import MODES
+from .options import CONTRASTS
 from .paths import escaped, unescaped
 from .repl_commands import COMMANDS
 from .settings import NAMES
@@ -25,6 +26,7 @@ VALUES = {
     "/set mode": MODES,
     "/set layers": ("auto",),
     "/set focus": ("off",),
+    "/set contrast": (*CONTRASTS, "off"),
 }
 """Words that may stand at the end of these."""
 

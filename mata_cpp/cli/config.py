@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..checks import short_name, short_repr
+from ..decoding.contrast.rules import parse
 from ..decoding.sampling import Sampling
 from ..errors import MataError
 from ..files.load import EngineOptions, engine_arguments
@@ -30,11 +31,14 @@ _PARAMETERS = {
         name: name
         for name in (
             *("flash_attn", "cache_type", "system", "alpha", "layers", "mode"),
-            *("max_tokens", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed"),
+            *("contrast", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed"),
         )
     },
 }
 """The keys that stand for an option, and the parameter of the command that each sets."""
+
+OFF = "off"
+"""Of contrast: none."""
 
 KEYS = (*_PARAMETERS, "history")
 
@@ -145,6 +149,8 @@ def _check(name: str, value: Any) -> None:
     if name in ("alpha", "layers", "mode"):
         given: dict[str, Any] = {name: parse_layers(value) if name == "layers" else value}
         Mata(**given)
+    if name == "contrast" and value != OFF:
+        parse(value)
     for record, check in ((Sampling, Sampling), (EngineOptions, lambda **one: engine_arguments(EngineOptions(**one)))):
         if name in {field.name for field in fields(record)}:
             check(**{name: value})

@@ -96,7 +96,7 @@ class Dialogue:
         before = len(self.chat.messages)
         try:
             with showing("thinking", quiet=self.quiet):
-                answers = self.chat.compare(self._clips(), question, **self.settings.options)
+                answers = self.chat.compare(self._clips(), question, **self.settings.comparing)
         finally:
             if len(self.chat.messages) > before:
                 self.waiting = []
@@ -109,7 +109,7 @@ class Dialogue:
     def choose(self, choices: list[str], question: str) -> Choice:
         """The choice, which is no part of the conversation; clips that wait still do.  Raises ValueError."""
         with showing("thinking", quiet=self.quiet):
-            return self.chat.choose(self._clips(), question, choices)
+            return self.chat.choose(self._clips(), question, choices, **self.settings.choosing)
 
     # Clips -----------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from click.core import ParameterSource
 from .. import mata
 from ..checks import short_name
 from ..decoding import MAX_TOKENS
+from ..decoding.contrast.rules import STRENGTHS, parse
 from ..decoding.sampling import Sampling
 from ..errors import AudioError, MataError
 from ..files import DEFAULT_MODEL, resolve
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from ..audio import Audio
+    from ..decoding.contrast.rules import Contrast
     from ..model import AudioModel
     from ..options import AskOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 STDIN = "-"
+
+CONTRASTS = tuple(name for name in STRENGTHS if name != "text")
+"""Rules that need no more than a name."""
 
 DEFAULTS: dict[str, Any] = {
     field.name: field.default for record in (Mata, EngineOptions, Sampling) for field in fields(record)
@@ -277,6 +282,25 @@ def mata_setting(given: Mapping[str, Any]) -> Mata | None:
 def _is_set(context: click.Context, name: str) -> bool:
     """Whether an option was given: on the command line, or in the configuration file."""
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
+def contrast(text: str | None, *, compare: bool, no_contrast: bool) -> Contrast | None:
+    """The rule of contrast that is asked for; one of the configuration file gives way to the flags.
+
+    Raises UsageError.
+    """
+    context = click.get_current_context()
+    if text is None or text == config.OFF:
+        return None
+    for name, found in (("--compare", compare), ("--no-contrast", no_contrast)):
+        if found:
+            if context.get_parameter_source("contrast") is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--contrast and {name} exclude each other", context)
+            return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise click.UsageError(str(error), context) from None
 
 
 def need_mata(model: AudioModel, mata: Mata | None) -> None:

@@ -166,6 +166,8 @@ def _facts(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
         yield "", f"attention to the audio at the last answer: {dialogue.effect}"
     yield "system", settings.shown("system").removeprefix("system ")
     changed = [settings.shown(name) for name in SAMPLING if _is_changed(dialogue, name)]
+    if settings.choosing:
+        changed.append(settings.shown("contrast"))
     yield "sampling", ", ".join(["greedy"] * (settings.sampling.temperature == 0) + changed)
     yield "answer", f"at most {settings.shown('max_tokens').removeprefix('max_tokens ')} tokens"
     sounds = dialogue.sounds()

@@ -10,19 +10,21 @@ import click
 
 from ..checks import short_name, short_repr
 from ..decoding import MAX_TOKENS
+from ..decoding.contrast.rules import contrast_of, parse
 from ..decoding.plain import check_max_tokens
 from ..decoding.sampling import Json, Sampling
 from ..files import resolve
 from ..mata import Mata, boost_of, format_focus, parse_focus, parse_layers
+from .config import OFF
 from .options import DEFAULTS
 
 if TYPE_CHECKING:
     from ..chat import AudioChat
-    from ..options import AskOptions
+    from ..options import AskOptions, ChooseOptions
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
 MATA = ("alpha", "layers", "mode", "focus")
-NAMES = (*SAMPLING, "max_tokens", "system", *MATA)
+NAMES = (*SAMPLING, "max_tokens", "system", "contrast", *MATA)
 AT_LOADING = ("model", "mmproj", "lora", "threads", "gpu_layers", "ctx", "flash_attn", "cache_type", "channel")
 
 DEFAULT = "default"
@@ -35,12 +37,23 @@ class Settings:
         self._chat = chat
         self._sampling = options.get("sampling") or Sampling()
         self._max_tokens = options.get("max_tokens", MAX_TOKENS)
+        self._contrast = contrast_of(options.get("contrast"))
         self._mata = chat.mata or resolve.default_mata(chat.model_name)  # what comes back with /mata on
 
     @property
     def options(self) -> AskOptions:
         """Of the next question."""
+        return {**self.comparing, "contrast": self._contrast}
+
+    @property
+    def comparing(self) -> AskOptions:
+        """Of a question whose answers with MATA and without are compared."""
         return {"sampling": self._sampling, "max_tokens": self._max_tokens}
+
+    @property
+    def choosing(self) -> ChooseOptions:
+        """Of a question whose answer is one of several."""
+        return {} if self._contrast is None else {"contrast": self._contrast}
 
     @property
     def sampling(self) -> Sampling:
@@ -62,6 +75,8 @@ class Settings:
             value = self._max_tokens
         elif name == "system":
             value = "the model's own" if self._chat.system is None else short_repr(self._chat.system)
+        elif name == "contrast":
+            value = OFF if self._contrast is None else str(self._contrast)
         elif name in MATA:
             value = getattr(self.mata, name)
             if name == "focus":
@@ -79,6 +94,8 @@ class Settings:
             return self.set_mata(replace(self.mata, **changed), on=self._chat.mata is not None)
         if name == "max_tokens":
             self._max_tokens = check_max_tokens(value)
+        elif name == "contrast":
+            self._contrast = value
         elif name == "system":
             self._chat.system = value
             if value is None:  # what was said to the model before goes too
@@ -109,6 +126,7 @@ class Settings:
             "system": self._chat.system,
             "mata": None if mata is None else mata.to_dict(),
             "max_tokens": self._max_tokens,
+            "contrast": None if self._contrast is None else str(self._contrast),
             **sampling,
         }
 
@@ -116,18 +134,19 @@ class Settings:
         """The reverse of to_dict; without apply it is only checked.  Raises ValueError, MataError."""
         known = {field.name for field in fields(Sampling)}
         for name in record:
-            if name not in known | {"system", "mata", "max_tokens"}:
+            if name not in known | {"system", "mata", "max_tokens", "contrast"}:
                 raise ValueError(f"unknown setting {short_repr(name)}")
         sampling = Sampling(**{name: cast(Any, record[name]) for name in known & set(record)})
         sampling.sampler(self._chat.engine)  # knows the ranges
         max_tokens = check_max_tokens(cast(Any, record.get("max_tokens", MAX_TOKENS)))
+        contrast = contrast_of(record.get("contrast"))
         system = record.get("system")
         if system is not None and not isinstance(system, str):
             raise ValueError(f"system must be a text, not {short_repr(system)}")
         mata = _mata_of(record.get("mata"))
         boost_of(self._chat.engine, mata)
         if apply:
-            self._sampling, self._max_tokens = sampling, max_tokens
+            self._sampling, self._max_tokens, self._contrast = sampling, max_tokens, contrast
             self._chat.system, self._chat.mata = system, mata
             self._mata = mata or self._mata
 
@@ -149,6 +168,8 @@ def _converted(name: str, text: str) -> Any:
         return None if text == "off" else parse_focus(text)
     if name == "layers":
         return parse_layers(text)
+    if name == "contrast":
+        return None if text == OFF else parse(text)
     context = click.get_current_context()
     parameter = next(parameter for parameter in context.command.params if parameter.name == name)
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import codecs
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import checks, extension
 from ..records import TokenLogprob
@@ -16,8 +18,7 @@ from ..warn import warn
 from . import MAX_TOKENS
 
 if TYPE_CHECKING:
-    from .. import _core
-    from .._core import Cancel, Engine, Sampler, Token
+    from .._core import Cancel, Engine, Sampler
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,40 @@ REPEAT_LIMIT = 32
 """So many tokens in a row that only repeat what stands before them are a fault of the model, not an answer."""
 
 MAX_LOGPROBS = 100
+
+
+class Token(Protocol):
+    """As _core.Token."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def bytes(self) -> builtins.bytes: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def top(self) -> list[tuple[int, float]]: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def attention(self) -> tuple[Any, Any, Any, Any] | None: ...
+
+
+class Tokens(Protocol):
+    """Where the tokens of an answer come from: a _core.Generation, or what does the same."""
+
+    def take(self) -> Sequence[Token]: ...
+    def cancel(self) -> None: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def n_fed(self) -> int: ...
+    @property
+    def n_repeated(self) -> int: ...
+    @property
+    def n_in_phrase(self) -> int: ...
 
 
 class RepetitionWarning(RuntimeWarning):
@@ -39,7 +74,8 @@ class Generation:
     (max_tokens, or the context is full) or "cancelled"; text is all pieces together.  tokens are the sampled ones
     without the end of turn; unfed is the last of them if the engine has not computed it.  raw_text also holds what a
     stop string cut off.  logprobs: how many alternatives to keep for each token, None to keep nothing but the first
-    token's probability.  on_token(token) is called for each token taken, in order.
+    token's probability.  on_token(token) is called for each token taken, in order.  begin(sampler, **options) makes the
+    tokens in place of the engine's loop, with the options of _core.Generation.
     """
 
     def __init__(
@@ -55,14 +91,16 @@ class Generation:
         repeat_limit: int = REPEAT_LIMIT,
         attention: bool = False,
         on_token: Callable[[Token], None] | None = None,
+        begin: Callable[..., Tokens] | None = None,
     ) -> None:
         self._engine = engine
         self._stop = check_stop(stop)
         self._on_token = on_token
         self._n_logprobs = check_logprobs(logprobs)
         self._started = time.perf_counter()
-        self.core: _core.Generation = extension.load().Generation(
-            session.core,
+        if begin is None:
+            begin = partial(extension.load().Generation, session.core)
+        self.core: Tokens = begin(
             sampler,
             max_tokens=check_max_tokens(max_tokens),
             stop=list(self._stop),

@@ -13,6 +13,7 @@ from .. import checks
 from ..errors import ContextFullError
 from ..prompts.builder import AnswerFrame
 from ..session import Session
+from .contrast.rules import STRENGTHS, Contrast, parse
 
 if TYPE_CHECKING:
     from .._core import Cancel, Engine
@@ -28,19 +29,28 @@ MAX_LETTERS = 26
 class ChoiceForm:
     """How options are put to the model.
 
-    contrast: the score is twice an option's log-likelihood minus the one after near silence, else the log-likelihood.
-    listed: the question names the options.  letters: it names them as A, B, C ..., and the letters are the answers.
+    contrast: the score is twice an option's log-likelihood minus the one after near silence, else the log-likelihood;
+    or a rule (or its text, as "silence:1"), which is applied at each token.  listed: the question names the options.
+    letters: it names them as A, B, C ..., and the letters are the answers.
     Raises ValueError.
     """
 
-    contrast: bool = True
+    contrast: bool | str | Contrast = True
     listed: bool = True
     letters: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("contrast", "listed", "letters"):
+        for name in ("listed", "letters"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, not {checks.short_repr(getattr(self, name))}")
+        contrast = self.contrast
+        if isinstance(contrast, str) and contrast.partition(":")[0] in STRENGTHS:
+            object.__setattr__(self, "contrast", parse(contrast))
+        elif not isinstance(contrast, bool | Contrast):
+            raise ValueError(
+                f"contrast must be True or False, or a rule of {', '.join(STRENGTHS)}, "
+                f"not {checks.short_repr(contrast)}"
+            )
 
     def question(self, question: str, options: Sequence[str]) -> str:
         """The question as the model gets it.  Raises ValueError for more options than letters."""

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..audio.clip import Audio
+from ..decoding.contrast.silence import silence
 from ..decoding.scoring import ChoiceForm
 from ..extension import load
 from ..model import AudioModel
 from ..options import AskOptions, ChooseOptions
 from ..readout.effect import MataEffect
 from ..records import Answer, Choice
-from ..turns import silence
 from .answerer import Outcome
 from .items import AudioPart
 from .jobs import Job
 from .prompts import render
-from .settings import Setting
+from .settings import Setting, contrast_for
 
 if TYPE_CHECKING:
     from .._core import Cancel
@@ -54,9 +54,10 @@ class LocalModel:
         found: dict[int, Outcome] = {}
         if plain:
             found.update(zip(plain, ask(job, clips, [settings[number] for number in plain]), strict=True))
+        contrasted = self._generated_by_contrast if self._method == "generate" else self._chosen_by_contrast
         for number, setting in enumerate(settings):
             if number not in found:
-                found[number] = ask(job, clips, [setting])[0]
+                found[number] = contrasted(job, clips, setting)
         seconds = (time.perf_counter() - started) / len(settings)
         timings = {"seconds": round(seconds, 4)}
         return [replace(found[number], timings=timings) for number in range(len(settings))]
@@ -87,7 +88,7 @@ class LocalModel:
         return clips
 
     def _chosen(self, job: Job, clips: list[Audio], settings: Sequence[Setting]) -> list[Outcome]:
-        """settings: without contrast, or one."""
+        """settings: without contrast."""
         form = choice_form(self._method, job.form)
         given = ChooseOptions(
             contrast=form.contrast, listed=form.listed, letters=form.letters, cancel=self._new_cancel()
@@ -103,8 +104,33 @@ class LocalModel:
             )
         ]
 
+    def _chosen_by_contrast(self, job: Job, clips: list[Audio], setting: Setting) -> Outcome:
+        form = choice_form(self._method, job.form)
+        choice = self._model.choose(
+            clips,
+            job.item.question,
+            list(job.choices),
+            mata=setting.mata,
+            contrast=contrast_for(setting, job.item.groups) or form.contrast,
+            listed=form.listed,
+            letters=form.letters,
+            cancel=self._new_cancel(),
+        )
+        return _choice(choice)
+
+    def _generated_by_contrast(self, job: Job, clips: list[Audio], setting: Setting) -> Outcome:
+        answer = self._model.ask(
+            clips,
+            self.prompt(job),
+            mata=setting.mata,
+            contrast=contrast_for(setting, job.item.groups),
+            max_tokens=self._max_tokens,
+            cancel=self._new_cancel(),
+        )
+        return _answer(answer)
+
     def _generated(self, job: Job, clips: list[Audio], settings: Sequence[Setting]) -> list[Outcome]:
-        """settings: without contrast, or one."""
+        """settings: without contrast."""
         given = AskOptions(max_tokens=self._max_tokens, cancel=self._new_cancel())
         prompt = self.prompt(job)
         if not clips:

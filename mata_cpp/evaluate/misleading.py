@@ -22,7 +22,8 @@ from ..errors import MataError
 from .datasets.source import Source
 
 PLAIN = "What sound is this?"
-MISLEADING = "The {} in this clip is loud. What sound is it?"
+CONTEXT = "The {} in this clip is loud."
+MISLEADING = CONTEXT + " What sound is it?"
 OPTIONS = 4
 PEAK = 0.99
 RATE = 16000
@@ -41,7 +42,7 @@ class Labelled:
 @dataclass(frozen=True)
 class Question:
     """A row of the table.  lure: the wrong option that a misleading question names; of the plain one over the same clip
-    it is the same.  noise: "clean", or the signal-to-noise ratio, "10 dB"."""
+    it is the same.  context: the words that mislead.  noise: "clean", or the signal-to-noise ratio, "10 dB"."""
 
     id: str
     audio: str
@@ -52,6 +53,7 @@ class Question:
     noise: str
     half: str
     lure: str
+    context: str
 
 
 def read_labels(table: Path, audio: Path | None) -> list[Labelled]:
@@ -132,4 +134,5 @@ def _questions(
                 noise=name,
                 half=clip.half,
                 lure=wrong[0],
+                context=CONTEXT.format(wrong[0]) if kind == "misleading" else "",
             )

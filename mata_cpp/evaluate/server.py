@@ -20,8 +20,8 @@ import soundfile
 from .. import __version__
 from ..audio.clip import Audio
 from ..checks import short_repr
+from ..decoding.contrast.silence import silence
 from ..errors import CancelledError, MataError
-from ..turns import silence
 from .answerer import Outcome
 from .items import AudioPart
 from .jobs import Job

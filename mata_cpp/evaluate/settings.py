@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..checks import short_repr
+from ..decoding.contrast.rules import Contrast
+from ..decoding.contrast.rules import parse as parse_contrast
 from ..mata import MODES, Mata, format_focus, parse_focus, parse_layers
 
 OFF = "off"
@@ -41,10 +43,33 @@ def parse_setting(text: str) -> Setting:
             raise ValueError(f"{name} is given twice in {short_repr(text)}")
         values[name] = value
     contrast = values.pop("contrast", None)
+    if contrast is not None:
+        _contrast(contrast, "some text")
     if off and values:
         raise ValueError(f"{OFF} takes no {next(iter(values))}, in {short_repr(text)}")
     mata = None if off or not values else _mata(values, text)
     return Setting(_name(mata, contrast), mata, contrast)
+
+
+CONTEXT = "context"
+"""The group that holds the words of a question that mislead, for contrast=text."""
+
+
+def contrast_for(setting: Setting, groups: Mapping[str, str]) -> Contrast | None:
+    """The rule of a setting for an item: None where it needs misleading words and the item has none."""
+    return None if setting.contrast is None else _contrast(setting.contrast, groups.get(CONTEXT, ""))
+
+
+def _contrast(text: str, context: str) -> Contrast | None:
+    name, colon, strength = text.partition(":")
+    if name != "text":
+        return parse_contrast(text)
+    if not context:
+        return None
+    try:
+        return Contrast(name, float(strength) if colon else None, text=context)
+    except ValueError:
+        raise ValueError(f"the strength of contrast text must be a number, not {short_repr(strength)}") from None
 
 
 def of_mata(mata: Mata | None) -> Setting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,13 @@ ALL_POSITIONS = (1 << 31) - 1
 
 Row = tuple[NDArray[np.float32], ...]
 """Of one predicting row: shares before and after [L, H, G], weights over the audio before and after [n_audio]."""
+
+
+class HasAttention(Protocol):
+    """A generated token, as _core.Token."""
+
+    @property
+    def attention(self) -> tuple[Any, Any, Any, Any] | None: ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Reader:
             return None
         return effect_of(session, [self.layers.index(layer) for layer in self.acts_on])
 
-    def take(self, token: _core.Token) -> None:
+    def take(self, token: HasAttention) -> None:
         """Keep the row that predicted a generated token."""
         assert token.attention is not None
         self._keep(token.attention)

@@ -243,7 +243,7 @@ def test_focus_behind_the_end(talk, clip):
 def test_all_settings_are_listed(talk):
     assert talk("/set")[1] == (
         "temperature 0\ntop_k 40\ntop_p 0.95\nmin_p 0.05\nrepeat_penalty 1\nseed 0\nmax_tokens 256\n"
-        "system the model's own\nalpha 0.1\nlayers auto\nmode scale\nfocus off\n"
+        "system the model's own\ncontrast off\nalpha 0.1\nlayers auto\nmode scale\nfocus off\n"
     )
     assert talk("/set top_k", "/set focus 1:2", "/set focus")[1].splitlines()[::2] == ["top_k 40", "focus 1:2 s"]
 
