@@ -184,23 +184,24 @@ class Conversation:
         )
 
     def under(
-        self, settings: Sequence[Mata | None], cancel: Cancel | None = None
+        self, settings: Sequence[Mata | None], cancel: Cancel | None = None, *, more: bool = False
     ) -> list[tuple[Session, MataEffect | None]]:
         """After a prefill with twin: a fork of the session under each setting, the row that predicts computed anew, and
-        what the setting did to that row."""
+        what the setting did to that row.  more: this will be asked again."""
         boosts = [boost_of(self._engine, setting) for setting in settings]
         layers = sorted({layer for boost in boosts if boost is not None for layer in boost.layers})
-        source, token = self.session, None
-        if self._before_last is not None:
-            source, token = self._before_last, int(self.image.keys[-1])
+        source = self._before_last or self.session
         heard = bool(source.clips) and bool(layers)
         if heard:
             watch(source, layers)
         try:
-            twins = source.forks(settings, token, cancel=cancel)
-        finally:
-            if heard:
+            twins = self._twins(settings, cancel, more=more)
+        except BaseException:
+            if heard and not source.closed:
                 source.read_with(None)
+            raise
+        if heard and source not in twins:
+            source.read_with(None)
         found: list[tuple[Session, MataEffect | None]] = []
         for twin, boost in zip(twins, boosts, strict=True):
             effect = None
@@ -210,6 +211,23 @@ class Conversation:
                 twin.read_with(None)
             found.append((twin, effect))
         return found
+
+    def _twins(self, settings: Sequence[Mata | None], cancel: Cancel | None, *, more: bool) -> list[Session]:
+        """Forks of the session under each setting; of one that cannot be cut, of what was kept from before the end."""
+        before = self._before_last
+        if before is None:
+            return self.session.forks(settings, cancel=cancel)
+        token = int(self.image.keys[-1])
+        if len(settings) > 1 or more:
+            return before.forks(settings, token, cancel=cancel)
+        self._before_last = None  # it becomes the one fork: there may be no room for another
+        try:
+            before.mata = settings[0]
+            before.append([[token]], markers=True, cancel=cancel)
+        except BaseException:
+            before.close()
+            raise
+        return [before]
 
     def record(self, generation: Generation) -> None:
         """Note in the image what a generation fed, once it has ended."""

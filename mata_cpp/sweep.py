@@ -147,7 +147,9 @@ class Sweep:
         effects: list[MataEffect | None] = []
         for start in range(0, len(self._settings), group):
             with ExitStack() as held:
-                pairs = conversation.under(self._settings[start : start + group], cancel)
+                pairs = conversation.under(
+                    self._settings[start : start + group], cancel, more=start + group < len(self._settings)
+                )
                 twins = [held.enter_context(twin) for twin, _ in pairs]
                 effects += [effect for _, effect in pairs]
                 scores += scoring.score_each(self._engine, twins, rows, end, forks=forks, cancel=cancel)
@@ -160,7 +162,9 @@ class Sweep:
         found: list[FirstRow] = []
         for start in range(0, len(self._settings), group):
             with ExitStack() as held:
-                for twin, effect in self._conversation.under(self._settings[start : start + group], request.cancel):
+                for twin, effect in self._conversation.under(
+                    self._settings[start : start + group], request.cancel, more=start + group < len(self._settings)
+                ):
                     held.enter_context(twin)
                     found.append(FirstRow(scoring.log_softmax(twin.logits()), effect))
         return found
@@ -177,7 +181,7 @@ class Sweep:
         for start in range(0, len(self._settings), group):
             settings = self._settings[start : start + group]
             with ExitStack() as held:
-                pairs = self._conversation.under(settings, request.cancel)
+                pairs = self._conversation.under(settings, request.cancel, more=start + group < len(self._settings))
                 runs = [self._run(request, held.enter_context(twin)) for twin, _ in pairs]
                 self._conversation.image.generations = [run.core for run in runs]
                 try:
