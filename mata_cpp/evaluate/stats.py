@@ -21,7 +21,7 @@ def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
     share = right / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
