@@ -143,4 +143,5 @@ def _figure(x: str, y: str) -> tuple[Figure, Axes]:
 def _svg(draw: Callable[[], Figure]) -> str:
     """The drawing alone, with outlines for its text, so that it looks the same everywhere."""
     text = style.drawn("svg", draw, **{"svg.hashsalt": "mata", "svg.fonttype": "path"}).decode()
-    return text[text.index("<svg") :]
+    start, end = text.index("<metadata>"), text.index("</metadata>") + len("</metadata>")
+    return text[text.index("<svg") : start] + text[end:]

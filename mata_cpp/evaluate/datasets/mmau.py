@@ -21,7 +21,7 @@ def items(source: Source) -> Iterator[Item]:
 def _item(row: Row) -> Item:
     choices = row.texts("choices")
     answer = row.text("answer")
-    fields = {"audio_id": row.text("audio_id")} if "audio_id" in row.values else {}
+    fields = {"audio_id": row.text("audio_id")} if isinstance(row.get("audio_id"), str) else {}
     return Item(
         id=row.text("id"),
         audio=row.sounds("audio_id", "audio", "context"),

@@ -1,0 +1,247 @@
+"""Each data set in the forms in which it is published, made here."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from mata_cpp import Audio, MataError
+from mata_cpp.evaluate import datasets
+from mata_cpp.evaluate.items import Item
+
+pyarrow = pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def sounds(tmp_path, make_tone, make_file):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (folder / name).write_bytes(make_file(make_tone(0.3)))
+    return folder
+
+
+def parquet(path, rows):
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+def as_json(path, value):
+    path.write_text(json.dumps(value))
+    return path
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+MMAU = {
+    "id": "x1",
+    "audio_id": "./test-mini-audios/a.wav",
+    "question": "Who speaks?",
+    "choices": ["Man", "Woman"],
+    "answer": "Man",
+    "task": "sound",
+    "category": ["Reasoning", "Perception"],
+    "sub-category": "Counting",
+    "difficulty": "easy",
+}
+
+
+def test_mmau_as_in_its_repository(tmp_path, sounds):
+    (item,) = datasets.load("mmau", as_json(tmp_path / "m.json", [MMAU]), sounds)
+    assert (item.choices, item.answer, item.audio) == (("Man", "Woman"), "Man", (sounds / "a.wav",))
+    assert item.groups["category"] == "Perception, Reasoning" and item.groups["task"] == "sound"
+    assert item.official.fields == {"audio_id": "./test-mini-audios/a.wav"}
+
+
+def test_mmau_as_on_the_hub(tmp_path, make_tone, make_file):
+    facts = {"id": "x1", "task": "music", "difficulty": "hard", "sub-category": "Counting"}
+    row = {
+        "instruction": "Who sings?",
+        "choices": ["(A) Man", "(B) Woman"],
+        "answer": "(B) Woman",
+        "context": {"bytes": make_file(make_tone(0.3)), "path": "x1.wav"},
+        "other_attributes": json.dumps(facts),
+    }
+    (item,) = datasets.load("mmau", parquet(tmp_path / "m.parquet", [row]), None)
+    assert (item.id, item.choices, item.answer, item.groups["task"]) == ("x1", ("Man", "Woman"), "Woman", "music")
+    assert item.official.choices == ("(A) Man", "(B) Woman") and item.official.answer == "(B) Woman"
+    assert Audio(item.audio[0]).seconds == pytest.approx(0.3)
+
+
+def test_letters_that_belong_to_a_choice_stay(tmp_path, sounds):
+    entry = {**MMAU, "choices": ["C: a note", "A. Vivaldi"], "answer": "A. Vivaldi"}
+    (item,) = datasets.load("mmau", as_json(tmp_path / "m.json", [entry]), sounds)
+    assert item.choices == ("C: a note", "A. Vivaldi") and item.answer == "A. Vivaldi"
+
+
+def test_mmar_goes_by_the_audios_path(tmp_path, sounds):
+    entry = {
+        "id": "another name",
+        "audio_path": "./audio/b.wav",
+        "question": "?",
+        "choices": ["x", "y"],
+        "answer": "y",
+        "modality": "speech",
+    }
+    (item,) = datasets.load("mmar", lines(tmp_path / "m.jsonl", [entry]), sounds)
+    assert item.audio == (sounds / "b.wav",) and item.groups == {"modality": "speech"}
+
+
+def test_mmau_pro_has_several_clips_and_open_questions(tmp_path, sounds):
+    rows = [
+        {"id": "1", "audio_path": ["a.wav", "b.wav"], "question": "?", "choices": ["x", "y"], "answer": "x"},
+        {"id": "2", "audio_path": ["a.wav"], "question": "Describe.", "choices": [], "answer": "much"},
+    ]
+    (item,) = datasets.load("mmau-pro", parquet(tmp_path / "p.parquet", rows), sounds)
+    assert item.audio == (sounds / "a.wav", sounds / "b.wav")
+
+
+MMSU = {
+    "id": "1",
+    "audio_path": "a.wav",
+    "question": "Which?",
+    **{f"choice_{letter}": letter * 2 for letter in "abcd"},
+    "answer_gt": "cc",
+    "task_name": "stress",
+}
+VOICEBENCH = {"audio": {"path": "a.wav"}, "prompt": "2 + 2?\nA. three\nB. four", "reference": "B", "domain": "maths"}
+
+
+def test_the_two_sets_called_mmsu(tmp_path, sounds):
+    (one,) = datasets.load("mmsu", lines(tmp_path / "1.jsonl", [MMSU]), sounds)
+    assert (one.choices, one.answer) == (("aa", "bb", "cc", "dd"), "cc")
+    (other,) = datasets.load("voicebench-mmsu", lines(tmp_path / "2.jsonl", [VOICEBENCH]), sounds)
+    assert (other.choices, other.answer, other.groups) == (("three", "four"), "four", {"domain": "maths"})
+    with pytest.raises(MataError, match="its name here is voicebench-mmsu"):
+        datasets.load("mmsu", tmp_path / "2.jsonl", sounds)
+    with pytest.raises(MataError, match="its name here is mmsu"):
+        datasets.load("voicebench-mmsu", tmp_path / "1.jsonl", sounds)
+
+
+def test_sakura_is_two_questions(tmp_path, sounds):
+    row = {
+        "file": "a.wav",
+        "attribute_label": "dog",
+        "single_instruction": "Which animal? (a) dog (b) cow (c) owl",
+        "single_answer": "(a) dog",
+        "multi_instruction": "Where does it live? (a) a house (b) the sea",
+        "multi_answer": "(a) a house",
+    }
+    one, two = datasets.load("sakura", lines(tmp_path / "s.jsonl", [row]), sounds)
+    assert (one.id, one.question, one.choices, one.answer) == (
+        "a-single",
+        "Which animal?",
+        ("dog", "cow", "owl"),
+        "dog",
+    )
+    assert (two.choices, two.groups["hops"]) == (("a house", "the sea"), "multi")
+
+
+def test_hallucination(tmp_path, sounds):
+    row = {"entry_id": 7, "audio_index": "a.wav", "prompt_text": "Is there a dog?", "label": "no", "sampling": "random"}
+    (item,) = datasets.load("audiocaps-hallucination", lines(tmp_path / "h.jsonl", [row]), sounds)
+    assert (item.id, item.choices, item.answer) == ("7", ("Yes", "No"), "No")
+
+
+ROWS = [
+    {"wav": "a.wav", "question": "Which?", "choices": "cat|dog", "label": "dog", "scene": "yard"},
+    {"wav": "b.wav", "question": "Which?", "choices": "cat|dog", "label": "B", "scene": "park"},
+]
+COLUMNS = {"audio": "wav", "answer": "label"}
+
+
+def write_csv(path, delimiter=","):
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, ROWS[0], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(ROWS)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "semicolons", "jsonl", "json", "parquet"])
+def test_a_table(tmp_path, sounds, kind):
+    path = {
+        "csv": lambda: write_csv(tmp_path / "t.csv"),
+        "tsv": lambda: write_csv(tmp_path / "t.tsv", "\t"),
+        "semicolons": lambda: write_csv(tmp_path / "t2.csv", ";"),
+        "jsonl": lambda: lines(tmp_path / "t.jsonl", ROWS),
+        "json": lambda: as_json(tmp_path / "t.json", ROWS),
+        "parquet": lambda: parquet(tmp_path / "t.parquet", ROWS),
+    }[kind]()
+    found = datasets.load("table", path, sounds, columns=COLUMNS)
+    assert [item.answer for item in found] == ["dog", "dog"] and [item.id for item in found] == ["1", "2"]
+    assert [item.groups for item in found] == [{"scene": "yard"}, {"scene": "park"}]
+
+
+def test_columns_of_a_table(tmp_path, sounds):
+    path = write_csv(tmp_path / "t.csv")
+    with pytest.raises(MataError, match="entry 1: there is no column audio; there are wav, question"):
+        datasets.load("table", path, sounds)
+    with pytest.raises(MataError, match="not colour"):
+        datasets.load("table", path, sounds, columns={"colour": "x"})
+    with pytest.raises(ValueError, match="for a table only"):
+        datasets.load("mmau", path, sounds, columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"answer": "Child"}, r"entry 1: the answer 'Child' is none of the choices"),
+        ({"audio_id": "./no.wav"}, r"entry 1: there is no no.wav in "),
+        ({"question": " "}, "entry 1: question is ' '"),
+        ({"question": None}, "entry 1: question is missing"),
+        ({"choices": 7}, "entry 1: choices is no list of texts: 7"),
+        ({"audio_id": {"bytes": None, "path": None}}, "entry 1: no sound is named"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, sounds, change, problem):
+    with pytest.raises(MataError, match=problem) as raised:
+        datasets.load("mmau", as_json(tmp_path / "m.json", [{**MMAU, **change}]), sounds)
+    assert "m.json" in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '["a"]', "\udcff".encode("utf-8", "surrogateescape"), "[" * 5000])
+def test_what_is_no_data(tmp_path, sounds, text):
+    path = tmp_path / "m.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(MataError, match=r"m\.json") as raised:
+        datasets.load("mmau", path, sounds)
+    assert "\n" not in str(raised.value)
+
+
+def test_twice_the_same_id(tmp_path, sounds):
+    with pytest.raises(MataError, match="two entries with the id 'x1'"):
+        datasets.load("mmau", as_json(tmp_path / "m.json", [MMAU, MMAU]), sounds)
+
+
+def test_names():
+    with pytest.raises(ValueError, match="there are mmau, mmar, mmau-pro, mmsu, voicebench-mmsu"):
+        datasets.load("nmau", "x", None)
+
+
+def test_odd_payloads_are_heard(tmp_path, make_tone, make_file):
+    """An MP3 that is called .wav, and six channels."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(make_file(make_tone(1.0), format="MP3"))
+    (folder / "b.wav").write_bytes(make_file(make_tone(1.0, channels=6)))
+    rows = [{"audio": name, "question": "?", "answer": "x"} for name in ("a.wav", "b.wav")]
+    for item in datasets.load("table", lines(tmp_path / "t.jsonl", rows), folder):
+        clip = Audio(item.audio[0])
+        assert clip.seconds == pytest.approx(1.0, abs=0.06)
+        assert np.abs(clip.samples()).max() > 0.05
+
+
+def test_the_key_is_of_the_content(tmp_path, make_tone, make_file):
+    sound = make_file(make_tone(0.2))
+    path = tmp_path / "a.wav"
+    path.write_bytes(sound)
+    one, other = (Item("1", (audio,), "?", ("a", "b"), "a") for audio in (path, sound))
+    assert one.key == other.key
+    assert Item("2", (sound,), "?!", ("a", "b"), "a").key != one.key
