@@ -7,12 +7,14 @@ the same numbers.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -86,14 +88,13 @@ def sized(arch: str, size: Size) -> Iterator[None]:
     about = replace(models.ARCHS[arch], layers=size.layers, width=size.width)
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(models.ARCHS, {arch: about}))
-        for module in MODULES:
-            known = {name: value for name, value in constants.items() if hasattr(module, name)}
-            if known:
-                stack.enter_context(mock.patch.multiple(module, **known))
+        for module, (name, value) in itertools.product(MODULES, constants.items()):
+            if hasattr(module, name):
+                stack.enter_context(mock.patch.object(module, name, value))
         yield
 
 
-class Drawn(Mapping[str, NDArray[np.floating]]):
+class Drawn(Mapping[str, NDArray[np.floating[Any]]]):
     """A projector's parameters by their names in the reference, made when asked for."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -107,7 +108,7 @@ class Drawn(Mapping[str, NDArray[np.floating]]):
     def __len__(self) -> int:
         return len(self._shapes)
 
-    def __getitem__(self, name: str) -> NDArray[np.floating]:
+    def __getitem__(self, name: str) -> NDArray[np.floating[Any]]:
         shape = self._shapes[name]
         if len(shape) < 2:
             clamp = -1e3 if name.endswith("_min") else 1e3 if name.endswith("_max") else None
@@ -119,7 +120,7 @@ class Drawn(Mapping[str, NDArray[np.floating]]):
         return self._made[shape]
 
 
-def projector_tensors(arch: str, size: Size) -> Iterator[tuple[str, NDArray[np.floating]]]:
+def projector_tensors(arch: str, size: Size) -> Iterator[tuple[str, NDArray[np.floating[Any]]]]:
     """(name, array) as in the GGUF; within sized()."""
     module = models.AUDIO[models.ARCHS[arch].kind]
     shapes = dict(module.shapes(arch)) | dict(models.stored_only(arch))

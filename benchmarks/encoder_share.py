@@ -9,8 +9,8 @@ Engine.encode_audio, log-mel frames included, the best of the rounds; the clips 
 The ratio of the two times should be at most 1.1 times the greater of two shares:
 
     frames   frames that the encoder is handed, padding included, at 1.7 s over 30 s
-    work     additions and multiplications (benchmarks/encoder_work.py).  Attention over all rows grows with their square
-             and makes this the smaller share; filling up of short clips inside the encoder makes it the greater one
+    work     additions and multiplications (benchmarks/encoder_work.py): less than the frames where all rows attend to
+             all, more where a short clip is filled up inside the encoder
 
 Below is fine.  Where the reference pads clips to 30 s, both shares are 1.  An architecture without a row in
 csrc/llama/audio is not measured.
