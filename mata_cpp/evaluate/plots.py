@@ -8,6 +8,7 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ..mata import MODES
 from ..pictures import style
 from .record import Record
 from .report import Report
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 SIZE = (7.0, 3.6)
 """Inches."""
+
+SPREAD = 0.5
+"""How much of the place of a group of layers its points take."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,7 @@ def _label(point: Point) -> str:
 def _over_alpha(known: Sequence[Point], series: dict[str, list[Point]]) -> Figure:
     figure, axes = _figure("alpha", "right answers, %")
     for label, line in series.items():
-        shares = [100 * point.found.accuracy for point in line]
-        ends = [point.found.interval for point in line]
-        low = [share - 100 * end[0] for share, end in zip(shares, ends, strict=True)]
-        high = [100 * end[1] - share for share, end in zip(shares, ends, strict=True)]
-        axes.errorbar(list(map(_alpha, line)), shares, [low, high], marker="o", markersize=4, capsize=2, label=label)
+        _bars(axes, list(map(_alpha, line)), line, label)
     _off(axes, known)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7)
@@ -100,11 +100,17 @@ def _over_alpha(known: Sequence[Point], series: dict[str, list[Point]]) -> Figur
 def _by_layers(known: Sequence[Point]) -> Figure:
     boosted = [point for point in known if point.setting.mata is not None]
     figure, axes = _figure("", "right answers, %")
-    names = list(dict.fromkeys(str(point.setting.mata.layers) for point in boosted if point.setting.mata))
-    for number, name in enumerate(names):
-        here = [point for point in boosted if point.setting.mata and str(point.setting.mata.layers) == name]
-        shares = [100 * point.found.accuracy for point in here]
-        axes.plot([number] * len(shares), shares, "o", color="C0", markersize=5, alpha=0.6)
+    names = list(dict.fromkeys(map(_layers, boosted)))
+    for mode in MODES:
+        x: list[float] = []
+        line = [point for point in boosted if point.setting.mata and point.setting.mata.mode == mode]
+        for point in line:  # side by side within their group of layers
+            assert point.setting.mata is not None
+            group = [other for other in boosted if _layers(other) == _layers(point)]
+            x.append(names.index(_layers(point)) + SPREAD * (group.index(point) / max(1, len(group) - 1) - 0.5))
+        if line:
+            _bars(axes, x, line, f"mode {mode}", joined=False)
+    axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_xticks(range(len(names)), [f"layers {name}" for name in names], fontsize=8)
     _off(axes, known)
     if axes.get_legend_handles_labels()[0]:
@@ -116,11 +122,24 @@ def _beside_attention(boosted: Sequence[Point]) -> Figure:
     figure, axes = _figure("change of the audio's share of attention, points", "right answers, %")
     for mode in dict.fromkeys(point.setting.mata.mode for point in boosted if point.setting.mata):
         here = [point for point in boosted if point.setting.mata and point.setting.mata.mode == mode]
-        shifts = [100 * (point.shift or 0.0) for point in here]
-        axes.plot(shifts, [100 * point.found.accuracy for point in here], "o", label=f"mode {mode}")
+        _bars(axes, [100 * (point.shift or 0.0) for point in here], here, f"mode {mode}", joined=False)
     axes.axvline(0, color="0.6", linewidth=0.8)
     axes.legend(fontsize=7)
     return figure
+
+
+def _bars(axes: Axes, x: Sequence[float], line: Sequence[Point], label: str, *, joined: bool = True) -> None:
+    """Points with their intervals."""
+    shares = [100 * point.found.accuracy for point in line]
+    ends = [point.found.interval for point in line]
+    low = [share - 100 * end[0] for share, end in zip(shares, ends, strict=True)]
+    high = [100 * end[1] - share for share, end in zip(shares, ends, strict=True)]
+    form = "o-" if joined else "o"
+    axes.errorbar(x, shares, [low, high], fmt=form, markersize=4, capsize=2, linewidth=1, label=label)
+
+
+def _layers(point: Point) -> str:
+    return "" if point.setting.mata is None else str(point.setting.mata.layers)
 
 
 def _off(axes: Axes, known: Sequence[Point]) -> None:
