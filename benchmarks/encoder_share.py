@@ -3,7 +3,7 @@
     python -m benchmarks.encoder_share [ARCH ...] [--rounds 3] [--threads N] [--layers N] [--json FILE]
 
 The projectors have random weights and the sizes of published models (benchmarks/encoder_models.py); each is written to
-a temporary folder, measured and removed.  Needs about 4 GB of memory and 2 GB of disk.  Time is that of
+a temporary folder, measured and removed.  Needs about 3 GB of memory and 2 GB of disk.  Time is that of
 Engine.encode_audio, log-mel frames included, the best of the rounds (of more where they are short); the clips
 alternate, and none is heard twice.
 
