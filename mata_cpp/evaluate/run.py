@@ -12,6 +12,7 @@ from .answerer import Answerer, Outcome
 from .jobs import Job
 from .log import Log
 from .parse import parse
+from .prompts import FORMS
 from .record import Record
 from .settings import Setting, parse_setting
 
@@ -121,7 +122,8 @@ def _records(job: Job, settings: Sequence[Setting], answerer: Answerer) -> list[
 def _record(job: Job, setting: Setting, outcome: Outcome, key: str, prompt: str) -> Record:
     chosen = outcome.chosen
     if chosen is None and outcome.raw is not None and job.choices:
-        chosen = parse(outcome.raw, job.choices)
+        form = FORMS.get(job.form)
+        chosen = parse(outcome.raw, job.choices, lettered=form is not None and form.lettered)
     return Record(
         item=job.item.id,
         sound=job.sound,
