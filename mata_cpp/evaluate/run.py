@@ -90,18 +90,23 @@ def _completed(
     wanted: Sequence[tuple[Job, list[Setting]]],
     ahead: int,
 ) -> Iterator[list[Record]]:
-    """Results as they come; so many jobs are begun ahead."""
-    running: set[Future[list[Record]]] = set()
+    """Results as they come, those that are there together in order; so many jobs are begun ahead."""
+    running: list[Future[list[Record]]] = []
     for job, missing in wanted:
-        running.add(threads.submit(work, job, missing))
+        running.append(threads.submit(work, job, missing))
         if len(running) >= ahead:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+            yield from _next(running)
     while running:
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
+        yield from _next(running)
+
+
+def _next(running: list[Future[list[Record]]]) -> Iterator[list[Record]]:
+    """Wait for one at least; what is done is taken out."""
+    done = wait(running, return_when=FIRST_COMPLETED).done
+    finished = [future for future in running if future in done]
+    running[:] = [future for future in running if future not in done]
+    for future in finished:
+        yield future.result()
 
 
 def _records(job: Job, settings: Sequence[Setting], answerer: Answerer) -> list[Record]:
