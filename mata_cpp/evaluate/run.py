@@ -41,10 +41,12 @@ def run(
     """Answer what log does not have.  retry: also what it has as failed.
 
     A job that fails is logged with the reason, and the others go on.  Raises CancelledError, and MataError where the
-    first jobs all fail alike.
+    first jobs all fail and the log has no answer.
     """
     wanted = [(job, missing) for job in todo if (missing := _missing(job, settings, log, retry))]
     progress = Progress(sum(len(missing) for _, missing in wanted))
+    any_answered = any(record.error is None for record in log.records.values())
+    asked = 0
     if report is not None:
         report(progress)
     stop = threading.Event()
@@ -60,8 +62,10 @@ def run(
                 log.add(records)
                 progress.done += len(records)
                 progress.failed += sum(record.error is not None for record in records)
-                if progress.failed == progress.done >= MAX_FAILURES:
-                    raise MataError(f"the first {progress.done} questions all failed: {records[-1].error}")
+                any_answered = any_answered or any(record.error is None for record in records)
+                asked += 1
+                if asked >= MAX_FAILURES and not any_answered:
+                    raise MataError(f"the first {asked} questions all failed: {records[-1].error}")
                 if report is not None:
                     report(progress)
         except BaseException:

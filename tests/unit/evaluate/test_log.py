@@ -181,8 +181,27 @@ def test_what_fails_is_logged_and_counts_as_wrong(tmp_path):
 
 def test_a_run_in_which_everything_fails_ends(tmp_path):
     names = {item.id for item in items(30)}
-    with pytest.raises(MataError, match="the first 6 questions all failed: it cannot be heard"):
+    with pytest.raises(MataError, match="the first 5 questions all failed: it cannot be heard"):
         go(tmp_path / "log.jsonl", 30, Answerer(fail=names))
+
+
+def test_a_first_question_that_fails_under_many_settings_ends_nothing(tmp_path):
+    settings = [parse_setting(f"alpha={number}") for number in range(1, 9)]
+    with Log(tmp_path / "log.jsonl", FACTS) as log:
+        progress = run(todo(6), settings, Answerer(fail={"000"}), log)
+    assert (progress.done, progress.failed) == (48, 8)
+
+
+def test_a_retry_that_fails_again_ends_nothing(tmp_path):
+    path, broken = tmp_path / "log.jsonl", {f"{number:03}" for number in range(8)}
+    go(path, 16)
+    kept = [
+        line for line in path.read_text().splitlines(keepends=True) if f'"item":"{"015"}"' in line or '"run"' in line
+    ]
+    path.write_text("".join(kept))
+    go(path, 16, Answerer(fail=broken))
+    _, progress = go(path, 16, Answerer(fail=broken), retry=True)
+    assert (progress.done, progress.failed) == (24, 24)
 
 
 def test_an_interrupt_keeps_what_is_done(tmp_path):
