@@ -245,3 +245,9 @@ def test_the_key_is_of_the_content(tmp_path, make_tone, make_file):
     one, other = (Item("1", (audio,), "?", ("a", "b"), "a") for audio in (path, sound))
     assert one.key == other.key
     assert Item("2", (sound,), "?!", ("a", "b"), "a").key != one.key
+
+
+def test_a_choice_without_text_is_left_out(tmp_path, sounds):
+    entry = {"id": "1", "audio_path": "a.wav", "question": "?", "choices": ["x", "", "y", " "], "answer": "y"}
+    (item,) = datasets.load("mmar", lines(tmp_path / "m.jsonl", [entry]), sounds)
+    assert item.choices == ("x", "y") and item.official.choices == ("x", "", "y", " ")
