@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from .cache import CacheImage
     from .decoding.contrast.rules import Contrast
     from .decoding.plain import Generation
+    from .loaded import Loaded
     from .mata import Boost
     from .prompts.builder import Message
     from .session import Session
-    from .turns import Loaded
 
 
 class Branch:

@@ -101,6 +101,7 @@ class AudioChat:
         self._mata = self._model.mata if mata is DEFAULT_MATA else mata
         self._conversation = self._model._conversation()
         self._turn = self._model._turn(self._conversation)
+        self._chooser = self._model._chooser(self._conversation)
         self._lock = threading.Lock()
         self._owner: threading.Thread | None = None  # not its number, which a later thread may get
         self._requests: weakref.WeakSet[Cancel] = weakref.WeakSet()
@@ -227,7 +228,7 @@ class AudioChat:
         rest = options.beside_form(given, form)
         request = self._request("choose", audio, question, rest, options.CHOOSE_NAMES)
         with self._waited(request):
-            return self._turn.choose(request, choices, form)
+            return self._chooser.choose(request, choices, form)
 
     def encode(self, audio: AudioLike) -> list[ClipInfo]:
         """Decode and encode clips ahead of a question, which then finds them ready.

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from . import checks, finding, many, options
 from .audio.encoder import EncodedClip
 from .audio.windows import windows
+from .choosing import Chooser
 from .conversation import Conversation
 from .decoding.scoring import ChoiceForm
 from .errors import MataError
 from .files import DEFAULT_MODEL
 from .finding import Found
+from .loaded import Loaded
 from .many import Item
 from .mata import Mata, boost_of
 from .options import AskOptions, AudioLike, Choices, ChooseOptions, QuestionOptions
@@ -24,7 +26,7 @@ from .prompts.builder import PromptBuilder
 from .records import Answer, Choice, Piece, WindowAnswer
 from .session import KEEP, Keep, Session
 from .sweep import FirstRow, Sweep
-from .turns import Loaded, Request, Turn
+from .turns import Request, Turn
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -274,7 +276,7 @@ class AudioModel:
         form = choice_form(given)
         rest = options.beside_form(given, form)
         request = self._request("choose", audio, question, rest, options.CHOOSE_NAMES)
-        return self._turn(self._conversation()).choose(request, choices, form)
+        return self._chooser(self._conversation()).choose(request, choices, form)
 
     def compare(self, audio: AudioLike, question: str, **given: Unpack[AskOptions]) -> tuple[Answer, Answer]:
         """(answer with MATA, answer without), from one prefill and in one batch.
@@ -423,6 +425,9 @@ class AudioModel:
 
     def _turn(self, conversation: Conversation) -> Turn:
         return Turn(self._loaded, conversation)
+
+    def _chooser(self, conversation: Conversation) -> Chooser:
+        return Chooser(self._loaded, conversation)
 
     def _make_request(
         self,

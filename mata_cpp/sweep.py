@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .choosing import silent_twin
 from .conversation import Conversation, Prefill
 from .decoding import scoring
+from .loaded import Loaded
 from .mata import Mata, boost_of
 from .readout.effect import MataEffect
 from .records import Answer, Choice, Timings
 from .session import Session
-from .turns import Loaded, Request, Turn, silent_twin, usage_of
+from .turns import Request, Turn, usage_of
 
 if TYPE_CHECKING:
     from ._core import Cancel

@@ -83,6 +83,7 @@ def cli() -> None:
     option("--server-model", metavar="NAME", help="The model's name there.", default="the first that they list"),
     option("--api-key", metavar="KEY", envvar="MATA_EVAL_API_KEY", help="Of the servers; or MATA_EVAL_API_KEY."),
     option("--ray", metavar="ADDRESS", help="Ask --parallel workers of a Ray cluster; local starts one here."),
+    option("--cache", metavar="FILE", type=FILE, help="Keep answers here, by content, and take known ones from it."),
     option("--retry", is_flag=True, help="Ask again what failed."),
 )
 @click.pass_context

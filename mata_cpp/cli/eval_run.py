@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from ..errors import CancelledError, MataError
 from ..evaluate import log as logs_of
 from ..evaluate import official, settings
 from ..evaluate.answerer import Answerer
+from ..evaluate.cache import CachedAnswerer
 from ..evaluate.jobs import Shard, jobs
 from ..evaluate.local import LocalModel
 from ..evaluate.log import Log
@@ -50,11 +52,13 @@ def run(context: click.Context, given: Mapping[str, Any]) -> None:
         raise click.UsageError(str(error), context) from None
     if given["server"] and plan.method != "generate":
         raise click.UsageError("a server answers in words: --server needs --method generate", context)
+    if given["server"] and given["cache"] is not None:
+        raise click.UsageError("what a server runs is not known: --server and --cache exclude each other", context)
     if given["server"] and given["ray"]:
         raise click.UsageError("--server and --ray exclude each other", context)
     data = Data.load(given["dataset"], given["data"], given["audio"], _columns(context, given["column"]))
     path = given["out"] or Path(f"{given['dataset']}.jsonl")
-    with _answerer(given, plan) as answerer:
+    with _answerer(given, plan) as answering, _cached(answering, plan, given["cache"]) as answerer:
         facts = run_facts(data, plan, answerer.facts)
         items = data.items[: plan.limit]
         todo = jobs(items, sounds=plan.sounds, forms=plan.forms, positions=plan.positions, shard=plan.shard)
@@ -68,6 +72,16 @@ def run(context: click.Context, given: Mapping[str, Any]) -> None:
             if progress.failed and not given["quiet"]:
                 output.say(f"{progress.failed} without an answer; --retry asks again, {short_name(path)} says why")
             output.write(Report(facts, list(log.records.values())).text())
+
+
+@contextmanager
+def _cached(answerer: Answerer, plan: Plan, path: Path | None) -> Iterator[Answerer]:
+    if path is None:
+        yield answerer
+        return
+    with contextlib.closing(CachedAnswerer(answerer, plan.method, path)) as cached:
+        yield cached
+        output.say(f"{cached.found} answers were known ({short_name(path)})")
 
 
 @contextmanager

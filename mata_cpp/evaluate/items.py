@@ -47,11 +47,12 @@ class Item:
         for text in (self.question, self.answer, *self.choices):
             digest.update(text.encode() + b"\0")
         for part in self.audio:
-            digest.update(_sha256(part))
+            digest.update(sha256_of(part))
         return digest.hexdigest()
 
 
-def _sha256(part: AudioPart) -> bytes:
+def sha256_of(part: AudioPart) -> bytes:
+    """Of a file's content."""
     if isinstance(part, bytes):
         return hashlib.sha256(part).digest()
     digest = hashlib.sha256()

@@ -189,6 +189,22 @@ def test_misleading(run, table, tmp_path):
     assert status == 0 and "off contrast=text" in out
 
 
+def test_what_is_known_is_not_asked_again(run, table, tmp_path, fake):
+    path = table(4)
+    words = ["run", "table", "--data", path, "--method", "generate", "--cache", "known.sqlite", "--setting", "off"]
+    first = run(*words, "--out", "1.jsonl")
+    assert first[2] == "0 answers were known (known.sqlite)\n"
+    other = tmp_path / "other.csv"
+    other.write_text(path.read_text().replace("q00", "name"))  # the same questions under other names
+    words[3] = other
+    second = run(*words, "--out", "2.jsonl", "--setting", "alpha=0.1")
+    assert second[2] == "4 answers were known (known.sqlite)\n"
+    row = first[1].splitlines()[4].split()[:4]
+    assert second[1].splitlines()[4].split()[:4] == row
+    (tmp_path / "bad.sqlite").write_text("no database " * 100)
+    assert "cannot be used as a cache" in run(*words, "--out", "3.jsonl", "--cache", "bad.sqlite")[2]
+
+
 # Killed ----------------------------------------------------------------------------------------
 
 
