@@ -119,7 +119,7 @@ y     3   33.3    6.1 to  79.2         0           1      50.0
 no audio, listed, by kind
       n  right    95 %          unparsed  unanswered  official
 x     3   33.3    6.1 to  79.2         0           0      33.3
-y     3    0.0    0.0 to  56.2         0           0       0.0
+y     3    0.0    0.0 to  56.1         0           0       0.0
 """
 
 
