@@ -142,17 +142,18 @@ class Sweep:
         """Log-likelihoods of rows under each setting, [settings][rows], and what each setting did."""
         n_seq_max = self._engine.n_seq_max
         group = max(1, min(len(self._settings), n_seq_max // 4))
-        forks = max(1, min(len(rows) * group, n_seq_max // 2))
+        held = group + self._spare
+        forks = max(1, min(len(rows) * group, n_seq_max // 2, n_seq_max - 1 - held))
         room = group + min(scoring.MAX_BATCH, group * sum(map(len, rows)))
-        prefill = conversation.prefill(messages, None, answer=room, forks=group + forks, twin=True, cancel=cancel)
+        prefill = conversation.prefill(messages, None, answer=room, forks=held + forks, twin=True, cancel=cancel)
         scores: list[list[float]] = []
         effects: list[MataEffect | None] = []
         for start in range(0, len(self._settings), group):
-            with ExitStack() as held:
+            with ExitStack() as stack:
                 pairs = conversation.under(
                     self._settings[start : start + group], cancel, more=start + group < len(self._settings)
                 )
-                twins = [held.enter_context(twin) for twin, _ in pairs]
+                twins = [stack.enter_context(twin) for twin, _ in pairs]
                 effects += [effect for _, effect in pairs]
                 scores += scoring.score_each(self._engine, twins, rows, end, forks=forks, cancel=cancel)
         return prefill, scores, effects
@@ -160,14 +161,15 @@ class Sweep:
     def _first_rows(self, request: Request) -> list[FirstRow]:
         messages = self._turn.messages(request)
         group = max(1, min(len(self._settings), self._engine.n_seq_max // 2))
-        self._conversation.prefill(messages, None, answer=group, forks=group, twin=True, cancel=request.cancel)
+        forks = group + self._spare
+        self._conversation.prefill(messages, None, answer=group, forks=forks, twin=True, cancel=request.cancel)
         found: list[FirstRow] = []
         for start in range(0, len(self._settings), group):
-            with ExitStack() as held:
+            with ExitStack() as stack:
                 for twin, effect in self._conversation.under(
                     self._settings[start : start + group], request.cancel, more=start + group < len(self._settings)
                 ):
-                    held.enter_context(twin)
+                    stack.enter_context(twin)
                     found.append(FirstRow(scoring.log_softmax(twin.logits()), effect))
         return found
 
@@ -176,16 +178,14 @@ class Sweep:
         messages = self._turn.messages(request)
         n_seq_max = self._engine.n_seq_max
         group = max(1, min(len(self._settings), n_seq_max // 2))
-        prefill = self._conversation.prefill(
-            messages, None, answer=group * (1 + request.max_tokens), forks=group, twin=True, cancel=request.cancel
-        )
+        room, forks = group * (1 + request.max_tokens), group + self._spare
+        prefill = self._conversation.prefill(messages, None, answer=room, forks=forks, twin=True, cancel=request.cancel)
         found: list[Answer] = []
         for start in range(0, len(self._settings), group):
             settings = self._settings[start : start + group]
-            with ExitStack() as held:
+            with ExitStack() as stack:
                 pairs = self._conversation.under(settings, request.cancel, more=start + group < len(self._settings))
-                runs = [self._run(request, held.enter_context(twin)) for twin, _ in pairs]
-                self._conversation.image.generations = [run.core for run in runs]
+                runs = [self._run(request, stack.enter_context(twin)) for twin, _ in pairs]
                 try:
                     for run in runs:
                         for _ in run:
@@ -197,8 +197,12 @@ class Sweep:
                     self._turn.result(request, run, replace(prefill, effect=effect), started, setting)
                     for run, setting, (_, effect) in zip(runs, settings, pairs, strict=True)
                 ]
-            self._conversation.image.generations = []
         return found
+
+    @property
+    def _spare(self) -> int:
+        """Sequences that are kept from before the last token, where a model's memory cannot be cut."""
+        return 0 if self._engine.can_cut or len(self._settings) == 1 else 1
 
     def _run(self, request: Request, session: Session) -> Generation:
         return self._turn.generation(request, session, request.sampling.sampler(self._engine, request.cancel))

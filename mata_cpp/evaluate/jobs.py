@@ -37,6 +37,11 @@ class Job:
         return tuple(self.item.choices[index] for index in self.order)
 
     @property
+    def distinct(self) -> tuple[str, ...]:
+        """The choices, of equal ones the first."""
+        return tuple(dict.fromkeys(self.choices))
+
+    @property
     def right(self) -> int | None:
         """The place of the right choice; None for an open question."""
         return self.choices.index(self.item.answer) if self.item.choices else None

@@ -93,12 +93,12 @@ class LocalModel:
         given = ChooseOptions(
             contrast=form.contrast, listed=form.listed, letters=form.letters, cancel=self._new_cancel()
         )
-        question, choices = job.item.question, list(job.choices)
+        question, choices = job.item.question, list(job.distinct)
         if not clips:
             with self._model.chat() as chat:
-                return [_choice(chat.choose(None, question, choices, **given))] * len(settings)
+                return [_choice(job, chat.choose(None, question, choices, **given))] * len(settings)
         return [
-            _choice(one)
+            _choice(job, one)
             for one in self._model.sweep_choices(
                 clips, question, choices, [setting.mata for setting in settings], **given
             )
@@ -109,14 +109,14 @@ class LocalModel:
         choice = self._model.choose(
             clips,
             job.item.question,
-            list(job.choices),
+            list(job.distinct),
             mata=setting.mata,
             contrast=contrast_for(setting, job.item.groups) or form.contrast,
             listed=form.listed,
             letters=form.letters,
             cancel=self._new_cancel(),
         )
-        return _choice(choice)
+        return _choice(job, choice)
 
     def _generated_by_contrast(self, job: Job, clips: list[Audio], setting: Setting) -> Outcome:
         answer = self._model.ask(
@@ -145,7 +145,7 @@ def prompt_of(method: str, job: Job) -> str:
     """What is asked."""
     if method == "generate":
         return render(job.form, job.item.question, job.choices)
-    return choice_form(method, job.form).question(job.item.question, job.choices)
+    return choice_form(method, job.form).question(job.item.question, job.distinct)
 
 
 def choice_form(method: str, form: str) -> ChoiceForm:
@@ -157,11 +157,12 @@ def _clip(part: AudioPart, name: str) -> Audio:
     return Audio(part, name=name if isinstance(part, bytes) else part.name)
 
 
-def _choice(choice: Choice) -> Outcome:
+def _choice(job: Job, choice: Choice) -> Outcome:
+    scores = dict(zip(choice.options, choice.scores, strict=True))
     return Outcome(
         raw=choice.text,
-        chosen=choice.index,
-        scores=tuple(round(score, 4) for score in choice.scores),
+        chosen=job.choices.index(choice.text),
+        scores=tuple(round(scores[text], 4) for text in job.choices),
         confidence=round(choice.confidence, 4),
         effect=_effect(choice.mata_effect),
     )

@@ -22,13 +22,16 @@ class Log:
     """An open log.  facts: what all its records have in common; a log that has others is refused.
 
     records are those that it holds, by place and setting.  Raises MataError for a log of another run, for one that
-    another process writes to, and for a file that is no log.
+    another process writes to, for a file that is no log, and where it cannot be written.
     """
 
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by close)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by close)
+        except OSError as error:
+            raise MataError(f"cannot write {short_name(path)}: {error.strerror or error}") from None
         try:
             if not try_lock(self._file):
                 raise MataError(f"{short_name(path)} is being written by another process: wait, or use another --out")
@@ -90,9 +93,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[tuple[Place, str], Record]]:
     records: dict[tuple[Place, str], Record] = {}
     facts: dict[str, Any] | None = None
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                if not line.endswith("\n"):
+                if not line.endswith(b"\n"):
                     break
                 try:
                     values = json.loads(line)
@@ -105,8 +108,6 @@ def read(path: Path) -> tuple[dict[str, Any], dict[tuple[Place, str], Record]]:
                 records[record.place, record.setting] = record
     except OSError as error:
         raise MataError(f"cannot read {shown}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise MataError(f"{shown} is not a log of mata-eval run") from None
     if facts is None:
         raise MataError(f"{shown} is not a log of mata-eval run")
     return facts, records

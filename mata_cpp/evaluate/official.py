@@ -16,6 +16,7 @@ from typing import Any
 
 from ..checks import short_name
 from ..errors import MataError
+from .datasets.source import bare
 from .items import Item
 
 PREDICTION = {"mmau": "model_output", "mmar": "answer_prediction"}
@@ -76,7 +77,7 @@ def report(dataset: str, items: Sequence[Item], predictions: Mapping[str, str | 
         counts.append({value: [0, 0] for value in section.values})
     right = total = 0
     for item in items:
-        said = predictions.get(item.id)
+        said = _published(item, predictions.get(item.id))
         if said is None:
             continue
         official = item.official
@@ -102,7 +103,7 @@ def write_predictions(path: Path, dataset: str, items: Iterable[Item], predictio
     """
     entries: list[dict[str, Any]] = []
     for item in items:
-        said = predictions.get(item.id)
+        said = _published(item, predictions.get(item.id))
         if said is None:
             continue
         official = item.official
@@ -122,6 +123,15 @@ def write_predictions(path: Path, dataset: str, items: Iterable[Item], predictio
     except OSError as error:
         raise MataError(f"cannot write {short_name(path)}: {error.strerror or error}") from None
     return len(entries)
+
+
+def _published(item: Item, said: str | None) -> str | None:
+    """A prediction that is a choice's bare text, with the letter that the choice is published with: the rule needs all
+    words of the answer, and the letter is one."""
+    if said is None or item.official is None:
+        return said
+    published = item.official.choices
+    return next((whole for whole, text in zip(published, bare(published), strict=True) if text == said), said)
 
 
 def _words(text: str) -> set[str]:

@@ -10,10 +10,11 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class PromptForm:
-    """source: who asks like this.  write(question, choices) gives the prompt."""
+    """source: who asks like this.  write(question, choices) gives the prompt.  lettered: the choices have letters."""
 
     source: str
     write: Callable[[str, Sequence[str]], str]
+    lettered: bool = False
 
 
 def lettered(choices: Sequence[str], mark: str = "({})") -> list[str]:
@@ -69,9 +70,11 @@ FORMS = {
     "mmau": PromptForm("MMAU as Qwen2-Audio is asked, the form that is copied most", _mmau),
     "mmar": PromptForm("MMAR's authors", _mmar),
     "answer-tags": PromptForm("R1-AQA, Ke-Omni-R, NeMo-RL", _answer_tags),
-    "letters": PromptForm("lmms-eval", _letters),
+    "letters": PromptForm("lmms-eval", _letters, lettered=True),
     "response-tags": PromptForm("examples that want <RESPONSE>", _response_tags),
-    "structured": PromptForm("hear, analyse, answer: for models that reason (Interspeech 2026, 2880)", _structured),
+    "structured": PromptForm(
+        "hear, analyse, answer: for models that reason (Interspeech 2026, 2880)", _structured, lettered=True
+    ),
 }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import scores
+from .jobs import CHOICE_FORMS
+from .prompts import FORMS
 from .record import SOUNDS, Record
 from .scores import Comparison, Row, Score
 
@@ -25,7 +27,10 @@ class Report:
 
     @property
     def forms(self) -> list[str]:
-        return list(dict.fromkeys(record.form for record in self.records))
+        """In the order in which they are known, whatever was answered first."""
+        found = {record.form for record in self.records}
+        known = [form for form in dict.fromkeys((*CHOICE_FORMS, *FORMS)) if form in found]
+        return [*known, *sorted(found.difference(known))]
 
     def ordered(self) -> list[tuple[Row, list[Record]]]:
         """Rows as they are printed: by form; within one the settings in their order, then the baselines."""
@@ -70,7 +75,7 @@ class Report:
         lines = [_title(self.facts), ""]
         width = max((len(label_of(row)) for row in self.rows), default=0)
         for form in self.forms:
-            lines += [f"prompt: {form}", _heading(width)]
+            lines += [f"prompt: {form}", _heading(width, self._against)]
             for row, records in self.ordered():
                 if row[1] == form:
                     lines.append(_line(label_of(row), width, scores.score(records), self.comparison(row)))
@@ -79,12 +84,16 @@ class Report:
             lines += self._split(column)
         return "\n".join(lines).rstrip() + "\n"
 
+    @property
+    def _against(self) -> str:
+        return "the first row" if self._names[:1] in ([], [self.base]) else self.base
+
     def _split(self, column: str) -> list[str]:
         lines = []
         for row, records in self.ordered():
             parts = scores.by_group(records, column)
             width = max(len(value) for value in parts)
-            lines += [f"{label_of(row)}, {row[1]}, by {column}", _heading(width, compared=False)]
+            lines += [f"{label_of(row)}, {row[1]}, by {column}", _heading(width)]
             lines += [_line(value, width, one, None) for value, one in parts.items()]
             lines.append("")
         return lines
@@ -99,9 +108,9 @@ def label_of(row: Row) -> str:
     return HEARD[row[0]] or row[2]
 
 
-def _heading(width: int, *, compared: bool = True) -> str:
+def _heading(width: int, against: str | None = None) -> str:
     head = f"{'':{width}}     n  right    95 %          unparsed  unanswered  official"
-    return head + "  against the first row" if compared else head
+    return head if against is None else f"{head}  against {against}"
 
 
 def _line(label: str, width: int, found: Score, compared: Comparison | None) -> str:

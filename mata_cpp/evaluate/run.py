@@ -12,6 +12,7 @@ from .answerer import Answerer, Outcome
 from .jobs import Job
 from .log import Log
 from .parse import parse
+from .prompts import FORMS
 from .record import Record
 from .settings import Setting, parse_setting
 
@@ -40,10 +41,12 @@ def run(
     """Answer what log does not have.  retry: also what it has as failed.
 
     A job that fails is logged with the reason, and the others go on.  Raises CancelledError, and MataError where the
-    first jobs all fail alike.
+    first jobs all fail and the log has no answer.
     """
     wanted = [(job, missing) for job in todo if (missing := _missing(job, settings, log, retry))]
     progress = Progress(sum(len(missing) for _, missing in wanted))
+    any_answered = any(record.error is None for record in log.records.values())
+    asked = 0
     if report is not None:
         report(progress)
     stop = threading.Event()
@@ -59,8 +62,10 @@ def run(
                 log.add(records)
                 progress.done += len(records)
                 progress.failed += sum(record.error is not None for record in records)
-                if progress.failed == progress.done >= MAX_FAILURES:
-                    raise MataError(f"the first {progress.done} questions all failed: {records[-1].error}")
+                any_answered = any_answered or any(record.error is None for record in records)
+                asked += 1
+                if asked >= MAX_FAILURES and not any_answered:
+                    raise MataError(f"the first {asked} questions all failed: {records[-1].error}")
                 if report is not None:
                     report(progress)
         except BaseException:
@@ -89,18 +94,23 @@ def _completed(
     wanted: Sequence[tuple[Job, list[Setting]]],
     ahead: int,
 ) -> Iterator[list[Record]]:
-    """Results as they come; so many jobs are begun ahead."""
-    running: set[Future[list[Record]]] = set()
+    """Results as they come, those that are there together in order; so many jobs are begun ahead."""
+    running: list[Future[list[Record]]] = []
     for job, missing in wanted:
-        running.add(threads.submit(work, job, missing))
+        running.append(threads.submit(work, job, missing))
         if len(running) >= ahead:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+            yield from _next(running)
     while running:
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
+        yield from _next(running)
+
+
+def _next(running: list[Future[list[Record]]]) -> Iterator[list[Record]]:
+    """Wait for one at least; what is done is taken out."""
+    done = wait(running, return_when=FIRST_COMPLETED).done
+    finished = [future for future in running if future in done]
+    running[:] = [future for future in running if future not in done]
+    for future in finished:
+        yield future.result()
 
 
 def _records(job: Job, settings: Sequence[Setting], answerer: Answerer) -> list[Record]:
@@ -121,7 +131,8 @@ def _records(job: Job, settings: Sequence[Setting], answerer: Answerer) -> list[
 def _record(job: Job, setting: Setting, outcome: Outcome, key: str, prompt: str) -> Record:
     chosen = outcome.chosen
     if chosen is None and outcome.raw is not None and job.choices:
-        chosen = parse(outcome.raw, job.choices)
+        form = FORMS.get(job.form)
+        chosen = parse(outcome.raw, job.choices, lettered=form is not None and form.lettered)
     return Record(
         item=job.item.id,
         sound=job.sound,

@@ -84,9 +84,9 @@ def by_group(records: Sequence[Record], column: str) -> dict[str, Score]:
 
 
 def columns(records: Iterable[Record]) -> list[str]:
-    """The columns of groups that tell records apart."""
+    """The columns of groups that tell records apart, in an order that is the same whatever was answered first."""
     values: dict[str, set[str]] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: record.item):
         for column, value in record.groups.items():
             values.setdefault(column, set()).add(value)
     return [column for column, found in values.items() if len(found) > 1]

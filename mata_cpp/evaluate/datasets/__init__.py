@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ...checks import short_name, short_repr
@@ -26,7 +27,7 @@ NAMES = (*_READERS, "table")
 def load(
     name: str, data: Path, audio: Path | None, *, columns: Mapping[str, str] | None = None, need_audio: bool = True
 ) -> list[Item]:
-    """The items of a data set.
+    """The items of a data set; choices without any text, as MMAR has some, are left out.
 
     data: the file of its questions.  audio: the folder of its sounds; None: that of the questions.  columns: see table.
     need_audio: sound files must be there.  Raises ValueError for an unknown name, MataError for data that cannot be
@@ -46,4 +47,4 @@ def load(
         if item.id in seen:
             raise MataError(f"{short_name(data)} has two entries with the id {short_repr(item.id)}")
         seen.add(item.id)
-    return found
+    return [replace(item, choices=tuple(filter(str.strip, item.choices))) for item in found]

@@ -160,7 +160,30 @@ def _read_json(path: Path) -> Sequence[Any]:
     if text.lstrip().startswith("["):
         found: list[Any] = json.loads(text)
         return found
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    try:
+        found = list(_lines(text))
+    except ValueError:
+        try:
+            found = [json.loads(text)]  # over several lines
+        except ValueError:
+            found = []
+        if not found:
+            raise
+    if len(found) == 1 and isinstance(found[0], dict) and found[0]:
+        values = list(found[0].values())
+        if all(isinstance(value, dict) for value in values):
+            return values
+    return found
+
+
+def _lines(text: str) -> Iterator[Any]:
+    """The value of each line.  Only a newline ends one: a text may have U+2028 and the like."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number}: {error.msg}") from None
 
 
 def _read_csv(path: Path) -> Sequence[Any]:

@@ -245,3 +245,109 @@ def test_the_key_is_of_the_content(tmp_path, make_tone, make_file):
     one, other = (Item("1", (audio,), "?", ("a", "b"), "a") for audio in (path, sound))
     assert one.key == other.key
     assert Item("2", (sound,), "?!", ("a", "b"), "a").key != one.key
+
+
+def test_a_choice_without_text_is_left_out(tmp_path, sounds):
+    entry = {"id": "1", "audio_path": "a.wav", "question": "?", "choices": ["x", "", "y", " "], "answer": "y"}
+    (item,) = datasets.load("mmar", lines(tmp_path / "m.jsonl", [entry]), sounds)
+    assert item.choices == ("x", "y") and item.official.choices == ("x", "", "y", " ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"x1": MMAU, "x2": {**MMAU, "id": "x2"}}),
+        json.dumps({"x1": MMAU, "x2": {**MMAU, "id": "x2"}}, indent=2),
+        "\ufeff" + json.dumps([MMAU, {**MMAU, "id": "x2"}], indent=2),
+        json.dumps(MMAU) + "\r\n\r\n" + json.dumps({**MMAU, "id": "x2"}),
+    ],
+    ids=["object", "object over lines", "list", "lines"],
+)
+def test_entries_in_any_json(tmp_path, sounds, text):
+    path = tmp_path / "m.json"
+    path.write_text(text, "utf-8", newline="")
+    assert [item.id for item in datasets.load("mmau", path, sounds)] == ["x1", "x2"]
+
+
+def test_one_entry_over_several_lines(tmp_path, sounds):
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(MMAU, indent=2))
+    assert [item.id for item in datasets.load("mmau", path, sounds)] == ["x1"]
+
+
+def test_signs_that_end_a_line_elsewhere(tmp_path, sounds):
+    entry = {**MMAU, "question": "One\u2028two\x85three\x0cfour?"}
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps(entry, ensure_ascii=False) + "\n", "utf-8")
+    assert datasets.load("mmau", path, sounds)[0].question == entry["question"]
+
+
+def test_a_bad_line_is_named(tmp_path, sounds):
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps(MMAU) + "\n" + json.dumps(MMAU)[:-4] + "\n")
+    with pytest.raises(MataError, match=r"m\.jsonl cannot be read as questions: line 2: "):
+        datasets.load("mmau", path, sounds)
+
+
+def test_rows_of_another_length(tmp_path, sounds):
+    path = tmp_path / "t.csv"
+    for row in ("a.wav,Which?,cat,more\n", "a.wav,Which?\n"):
+        path.write_text("audio,question,answer\n" + row)
+        with pytest.raises(MataError, match="row 1 has another number of columns than the first"):
+            datasets.load("table", path, sounds)
+    path.write_text('audio,question,answer\na.wav,"Which,cat\n')
+    with pytest.raises(MataError, match="cannot be read as questions"):
+        datasets.load("table", path, sounds)
+
+
+def test_a_parquet_file_that_is_none(tmp_path, sounds):
+    path = tmp_path / "p.parquet"
+    path.write_bytes(b"PAR1 not really")
+    with pytest.raises(MataError, match=r"p\.parquet") as raised:
+        datasets.load("mmau", path, sounds)
+    assert "\n" not in str(raised.value)
+
+
+def test_letters_of_answers(tmp_path, sounds):
+    for answer in ("B", "b", "(B)", "b)", "Woman", "woman ", "(B) Woman"):
+        entry = {**MMAU, "choices": ["(A) Man", "(B) Woman"], "answer": answer}
+        (item,) = datasets.load("mmau", as_json(tmp_path / "m.json", [entry]), sounds)
+        assert (item.choices, item.answer) == (("Man", "Woman"), "Woman")
+
+
+def test_clips_in_parquet_and_several_of_them(tmp_path, make_tone, make_file):
+    parts = [make_file(make_tone(0.2)), make_file(make_tone(0.4, channels=6))]
+    row = {
+        "id": "1",
+        "audio": [{"bytes": part, "path": None} for part in parts],
+        "question": "?",
+        "choices": ["x", "y"],
+        "answer": "y",
+    }
+    (item,) = datasets.load("mmau-pro", parquet(tmp_path / "p.parquet", [row]), None)
+    assert item.audio == tuple(parts) and [Audio(part).seconds for part in item.audio] == pytest.approx([0.2, 0.4])
+
+
+@pytest.mark.parametrize("prompt", ["2 + 2?", "A. three\nB. three", "A. three\nC. four", "B. four"])
+def test_a_spoken_question_whose_options_are_not_told(tmp_path, sounds, prompt):
+    row = {**VOICEBENCH, "prompt": prompt}
+    (item,) = datasets.load("voicebench-mmsu", lines(tmp_path / "v.jsonl", [row]), sounds)
+    assert (item.choices, item.answer) == (("A", "B", "C", "D"), "B")
+
+
+def test_sounds_are_found_by_the_end_of_their_path(tmp_path, sounds):
+    (sounds / "deep").mkdir()
+    (sounds / "deep" / "d.wav").write_bytes(b"x")
+    wanted = {
+        "a.wav": "a.wav",
+        "./other/a.wav": "a.wav",
+        "x/y/deep/d.wav": "deep/d.wav",
+        str(sounds / "b.wav"): "b.wav",
+    }
+    for name, found in wanted.items():
+        (item,) = datasets.load("mmau", as_json(tmp_path / "m.json", [{**MMAU, "audio_id": name}]), sounds)
+        assert item.audio == (sounds / found,)
+    (item,) = datasets.load(
+        "mmau", as_json(sounds / "m.json", [{**MMAU, "audio_id": "gone.wav"}]), None, need_audio=False
+    )
+    assert item.audio == (sounds / "gone.wav",)

@@ -1,6 +1,8 @@
 """The log of a run, and what a run does with it."""
 
 import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -112,6 +114,74 @@ def test_a_line_that_a_kill_cut_is_asked_again(tmp_path, cut):
     assert path.read_bytes() == data and text(path) == text(whole)
 
 
+def test_a_line_that_is_cut_is_left_out_at_every_byte(tmp_path):
+    """Wherever the cut is, in the middle of a character too, the log is read, and goes on."""
+    whole = tmp_path / "whole.jsonl"
+    made = [Item(f"{n:03}", (b"%d" % n,), "是什么声音？ \u2028", ("猫", "狗", "é"), "猫") for n in range(2)]
+    with Log(whole, FACTS) as log:
+        run(jobs(made, forms=("plain",)), SETTINGS[:1], Answerer(), log)
+    data = whole.read_bytes()
+    last = data[:-1].rindex(b"\n") + 1
+    path = tmp_path / "log.jsonl"
+    for end in range(last, len(data)):
+        path.write_bytes(data[:end])
+        assert len(logs.read(path)[1]) == len(logs.merge([path])[1]) == 1
+        assert path.read_bytes() == data[:end]  # reading changes nothing
+        with Log(path, FACTS) as log:
+            assert len(log.records) == 1
+            run(jobs(made, forms=("plain",)), SETTINGS[:1], Answerer(), log)
+        assert path.read_bytes() == data
+
+
+def test_a_long_tail_without_an_end(tmp_path):
+    path = tmp_path / "log.jsonl"
+    go(path, 1)
+    data = path.read_bytes()
+    path.write_bytes(data + b"x" * 200_000)
+    Log(path, FACTS).close()
+    assert path.read_bytes() == data
+
+
+def test_where_no_log_can_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "log.jsonl"):
+        with pytest.raises(MataError, match="cannot write ") as raised:
+            Log(path, FACTS)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(MataError, match="cannot read "):
+        logs.read(tmp_path)
+    with Log(tmp_path / "new" / "folders" / "log.jsonl", FACTS) as log:
+        assert log.records == {}
+
+
+def test_another_process_writes(tmp_path):
+    path = tmp_path / "log.jsonl"
+    program = (
+        "import sys, pathlib\nfrom mata_cpp.evaluate.log import Log\n"
+        f"with Log(pathlib.Path({str(path)!r}), {FACTS!r}):\n    print('open', flush=True)\n    sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+        assert process.stdout.readline() == b"open\n"
+        with pytest.raises(MataError, match="log.jsonl is being written by another process"):
+            Log(path, FACTS)
+        assert logs.read(path)[0] == FACTS  # reading is free
+        process.kill()
+        process.wait()
+        Log(path, FACTS).close()
+
+
+def test_logs_of_different_runs_are_not_merged(tmp_path):
+    go(tmp_path / "one.jsonl", 2)
+    logs.write(tmp_path / "other.jsonl", {**FACTS, "method": "generate"}, [])
+    with pytest.raises(MataError, match="other.jsonl is of another run: its method is 'generate', not 'choose'"):
+        logs.merge([tmp_path / "one.jsonl", tmp_path / "other.jsonl"])
+    with pytest.raises(MataError, match="no log is given"):
+        logs.merge([])
+    facts, records = logs.merge([tmp_path / "one.jsonl"] * 2)
+    assert facts == FACTS and len(records) == 6
+
+
 def test_a_log_that_was_only_begun(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"run": {"data')
@@ -181,8 +251,27 @@ def test_what_fails_is_logged_and_counts_as_wrong(tmp_path):
 
 def test_a_run_in_which_everything_fails_ends(tmp_path):
     names = {item.id for item in items(30)}
-    with pytest.raises(MataError, match="the first 6 questions all failed: it cannot be heard"):
+    with pytest.raises(MataError, match="the first 5 questions all failed: it cannot be heard"):
         go(tmp_path / "log.jsonl", 30, Answerer(fail=names))
+
+
+def test_a_first_question_that_fails_under_many_settings_ends_nothing(tmp_path):
+    settings = [parse_setting(f"alpha={number}") for number in range(1, 9)]
+    with Log(tmp_path / "log.jsonl", FACTS) as log:
+        progress = run(todo(6), settings, Answerer(fail={"000"}), log)
+    assert (progress.done, progress.failed) == (48, 8)
+
+
+def test_a_retry_that_fails_again_ends_nothing(tmp_path):
+    path, broken = tmp_path / "log.jsonl", {f"{number:03}" for number in range(8)}
+    go(path, 16)
+    kept = [
+        line for line in path.read_text().splitlines(keepends=True) if f'"item":"{"015"}"' in line or '"run"' in line
+    ]
+    path.write_text("".join(kept))
+    go(path, 16, Answerer(fail=broken))
+    _, progress = go(path, 16, Answerer(fail=broken), retry=True)
+    assert (progress.done, progress.failed) == (24, 24)
 
 
 def test_an_interrupt_keeps_what_is_done(tmp_path):

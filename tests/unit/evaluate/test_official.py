@@ -1,6 +1,7 @@
 """The official scorers' rule, on their own judgements and reports."""
 
 import json
+import re
 
 import pytest
 
@@ -51,6 +52,51 @@ def test_a_predictions_file_has_what_the_scorer_reads(benchmarks, name, tmp_path
         assert written["id"] == entry["id"] and written["choices"] == entry["choices"]
         assert written["answer"] == entry["answer"] and written["question"] == entry["question"]
         assert official.matches(written["choices"], written["answer"], written[official.PREDICTION[name]])
+
+
+def scored_by_hand(entry, prediction):
+    """The rule as the scorers' facts tell it: all words of the answer, and none that is only in a wrong choice."""
+
+    def words(text):
+        return {word for word in re.split(r"\W+", text.lower()) if word}
+
+    said, right = words(prediction), words(entry["answer"])
+    forbidden = set().union(*(words(choice) for choice in entry["choices"])) - right
+    return bool(said) and not right - said and not said & forbidden
+
+
+@pytest.mark.parametrize("name", sorted(QUESTIONS))
+def test_a_predictions_file_read_back_by_another_scorer(benchmarks, name, tmp_path):
+    """Some right, some wrong, some in words of their own, some without an answer."""
+    items = datasets.load(name, benchmarks / QUESTIONS[name], None, need_audio=False)
+    key = {"mmau": "model_output", "mmar": "answer_prediction"}[name]
+    said = {}
+    for number, item in enumerate(items):
+        kinds = (item.answer, item.choices[number % len(item.choices)], f"It is {item.answer}!", "", None)
+        said[item.id] = kinds[number % 5]
+    file = tmp_path / "predictions.json"
+    assert official.write_predictions(file, name, items, said) == 800
+    entries = json.loads(file.read_text())
+    found = [scored_by_hand(entry, entry[key]) for entry in entries]
+    total = f"Total Accuracy: {100 * sum(found) / 800:.2f}% over 800 samples"
+    assert total in official.report(name, items, said)
+    part = next(iter(official.SECTIONS[name][0].values))
+    column = official.SECTIONS[name][0].field
+    rows = [right for entry, right in zip(entries, found, strict=True) if entry[column] == part]
+    assert f"{part} : {100 * sum(rows) / len(rows):.2f}% over {len(rows)} samples" in official.report(name, items, said)
+
+
+def test_a_set_with_letters_is_scored_in_its_own_form(tmp_path):
+    """The hub's MMAU has them on choices and answer; the bare text lacks a word of the answer, which is the letter."""
+    row = {"id": "1", "question": "Who?", "choices": ["(A) Man", "(B) Woman"], "answer": "(B) Woman", "audio": "a.wav"}
+    data = tmp_path / "m.json"
+    data.write_text(json.dumps([row, {**row, "id": "2"}, {**row, "id": "3"}]))
+    items = datasets.load("mmau", data, None, need_audio=False)
+    said = {"1": "Woman", "2": "Man", "3": "It is a woman."}
+    official.write_predictions(tmp_path / "p.json", "mmau", items, said)
+    written = [entry["model_output"] for entry in json.loads((tmp_path / "p.json").read_text())]
+    assert written == ["(B) Woman", "(A) Man", "It is a woman."]
+    assert "Total Accuracy: 33.33% over 3 samples" in official.report("mmau", items, said)
 
 
 def test_what_the_rule_is():
