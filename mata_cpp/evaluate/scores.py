@@ -37,7 +37,7 @@ class Score:
 @dataclass(frozen=True)
 class Comparison:
     """Two rows on the same questions: lost of them are right in the first only, won in the second only; p by McNemar's
-    exact test.  difference of accuracy, second minus first, and its interval by the bootstrap over items."""
+    exact test, mid-p.  difference of accuracy, second minus first, and its interval by the bootstrap over items."""
 
     n: int
     lost: int

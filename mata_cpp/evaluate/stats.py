@@ -24,8 +24,9 @@ def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
     return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided p of McNemar's test, in its mid-p form (Fagerland et al. 2013).
+def mcnemar(only_first: int, only_second: int, *, mid: bool = True) -> float:
+    """The two-sided p of McNemar's exact test; with mid in its mid-p form (Fagerland et al. 2013), where the outcome
+    that was seen counts half: the test without it is conservative.
 
     only_first, only_second: pairs of which only the one, or only the other, is right.  1 where they do not differ.
     """
@@ -34,7 +35,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
         return 1.0
     total = 1 << n
     tail = sum(comb(n, k) for k in range(low + 1))
-    return float(min(1.0, (2 * tail - comb(n, low)) / total))
+    return float(min(1.0, (2 * tail - (comb(n, low) if mid else 0)) / total))
 
 
 def paired_bootstrap(

@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...audio import looks_like_audio_path
 from ...checks import short_name, short_repr
 from ...errors import MataError
 from ..items import AudioPart
 
 LETTERED = re.compile(r"^\s*\(?([A-Za-z])[).:]\s+")
 """What marks a choice: "(A) ", "A. ", "a) "."""
+
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
+"""Tried, in this order, for a sound that is named without one."""
+
+_BATCH = 64
+"""Rows of a parquet file that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,14 @@ class Row:
 
     def right(self, answer: str, choices: Sequence[str]) -> str:
         """The choice that answer names, by its text or its letter."""
+        named = self.named(answer, choices)
+        if named is None:
+            raise self.fail(f"the answer {short_repr(answer)} is none of the choices {short_repr(bare(choices))}")
+        return named
+
+    @staticmethod
+    def named(answer: str, choices: Sequence[str]) -> str | None:
+        """The same; None where it names none."""
         found = bare(choices)
         folded = [choice.strip().casefold() for choice in found]
         for wanted in (answer, unlettered(answer)):
@@ -83,7 +98,7 @@ class Row:
         letter = answer.strip().strip("().:").upper()
         if len(letter) == 1 and 0 <= ord(letter) - ord("A") < len(found):
             return found[ord(letter) - ord("A")]
-        raise self.fail(f"the answer {short_repr(answer)} is none of the choices {short_repr(found)}")
+        return None
 
     def _sound(self, value: Any) -> AudioPart:
         if isinstance(value, Mapping):
@@ -119,11 +134,13 @@ class Source:
             yield Row(self, number, values)
 
     def find(self, name: str, row: Row) -> Path:
-        """The file that a row names: below the folder of the sounds, there with its last parts or its bare name."""
+        """The file that a row names: below the folder of the sounds, there with its last parts or its bare name; of a
+        name without the ending of a sound, the first with one of SUFFIXES."""
         folder = self.audio or self.path.parent
         relative = Path(name.removeprefix("./"))
         tries = [folder / relative, *(folder.joinpath(*relative.parts[-count:]) for count in (2, 1))]
-        for path in tries:
+        endings = ("",) if looks_like_audio_path(name) else ("", *SUFFIXES)
+        for path in (Path(f"{path}{ending}") for ending in endings for path in tries):
             if path.is_file():
                 return path
         if self.need_audio:
@@ -207,8 +224,8 @@ def _read_parquet(path: Path) -> Sequence[Any]:
         raise MataError(
             "a parquet file needs pyarrow: pip install pyarrow, or install mata-cpp with its extra [eval]"
         ) from None
-    rows: list[Any] = pyarrow.parquet.read_table(path).to_pylist()
-    return rows
+    with pyarrow.parquet.ParquetFile(path) as file:  # in pieces: saves a copy of the sounds within it
+        return [row for batch in file.iter_batches(_BATCH) for row in batch.to_pylist()]
 
 
 _READERS = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}

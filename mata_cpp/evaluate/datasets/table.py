@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from ...checks import short_name
 from ...errors import MataError
 from ..items import Item, OfficialForm
 from .source import Source, bare
@@ -22,7 +23,12 @@ def items(source: Source, columns: Mapping[str, str]) -> Iterator[Item]:
         if name not in (*COLUMNS, "group"):
             raise MataError(f"a table has the columns {', '.join(COLUMNS)} and group, not {name}")
     wanted = columns["group"].split(",") if "group" in columns else None
-    for row in source.rows():
+    rows = list(source.rows())
+    known = dict.fromkeys(name for row in rows for name in row.values)  # in JSON lines, a row may lack some
+    for name in (*(own[name] for name in COLUMNS if name in columns), *(wanted or ())):
+        if rows and name not in known:
+            raise MataError(f"{short_name(source.path)}: there is no column {name}; there are {', '.join(known)}")
+    for row in rows:
         values = row.values
         for name in ("audio", "question", "answer"):
             if own[name] not in values:

@@ -102,6 +102,23 @@ def test_mmau_pro_has_several_clips_and_open_questions(tmp_path, sounds):
     assert item.audio == (sounds / "a.wav", sounds / "b.wav")
 
 
+def test_mmau_pro_has_answers_that_are_none_of_the_choices(tmp_path, sounds):
+    row = {"audio_path": ["a.wav"], "question": "?", "choices": ["A dog.", "a cat"]}
+    rows = [{**row, "id": str(n), "answer": answer} for n, answer in enumerate(("a dog", "a cow", "a cat", "a hen"))]
+    rows.append({**row, "id": "one choice", "choices": ["a cat"], "answer": "a cat"})
+    path = parquet(tmp_path / "p.parquet", rows)
+    with pytest.warns(RuntimeWarning, match=r"p\.parquet: left out 2 questions whose answer is none"):
+        found = datasets.load("mmau-pro", path, sounds)
+    assert [(item.id, item.answer) for item in found] == [("0", "A dog."), ("2", "a cat")]
+    assert found[0].official.answer == "a dog"
+
+
+def test_an_answer_that_is_like_two_choices_names_none(tmp_path, sounds):
+    row = {"id": "1", "audio_path": "a.wav", "question": "?", "choices": ["dog!", "dog?"], "answer": "dog"}
+    with pytest.warns(RuntimeWarning, match="left out 1 "):
+        assert datasets.load("mmau-pro", parquet(tmp_path / "p.parquet", [row]), sounds) == []
+
+
 MMSU = {
     "id": "1",
     "audio_path": "a.wav",
@@ -149,6 +166,38 @@ def test_hallucination(tmp_path, sounds):
     assert (item.id, item.choices, item.answer) == ("7", ("Yes", "No"), "No")
 
 
+@pytest.mark.parametrize("ending", [".wav", ".flac"])
+def test_a_sound_that_is_named_without_ending(tmp_path, make_tone, make_file, ending):
+    (tmp_path / f"Y7.x{ending}").write_bytes(make_file(make_tone(0.2)))
+    row = {"entry_id": 7, "audio_index": "Y7.x", "prompt_text": "Is there a dog?", "label": "yes"}
+    path = parquet(tmp_path / "h.parquet", [row])
+    (item,) = datasets.load("audiocaps-hallucination", path, tmp_path)
+    assert item.audio == (tmp_path / f"Y7.x{ending}",)
+    with pytest.raises(MataError, match="entry 1: there is no Y8 in "):
+        datasets.load("audiocaps-hallucination", parquet(path, [{**row, "audio_index": "Y8"}]), tmp_path)
+
+
+def test_a_sound_with_an_ending_is_not_taken_for_another(tmp_path, sounds):
+    (sounds / "d.wav.wav").write_bytes((sounds / "a.wav").read_bytes())
+    with pytest.raises(MataError, match=r"there is no d\.wav in "):
+        datasets.load("mmau", as_json(tmp_path / "m.json", [{**MMAU, "audio_id": "d.wav"}]), sounds)
+
+
+def test_sounds_within_a_parquet_file_of_many_rows(tmp_path):
+    rows = [{"audio": {"bytes": b"%d" % n, "path": None}, "question": "?", "answer": "x"} for n in range(150)]
+    found = datasets.load("table", parquet(tmp_path / "t.parquet", rows), None)
+    assert [item.audio[0] for item in found] == [b"%d" % n for n in range(150)]
+
+
+def test_only_the_first(tmp_path, sounds):
+    """What comes after them may lack its sound."""
+    rows = [{**MMAU, "id": str(n), "audio_id": name} for n, name in enumerate(("a.wav", "b.wav", "none.wav"))]
+    path = as_json(tmp_path / "m.json", rows)
+    assert [item.id for item in datasets.load("mmau", path, sounds, limit=2)] == ["0", "1"]
+    with pytest.raises(MataError, match=r"entry 3: there is no none\.wav"):
+        datasets.load("mmau", path, sounds)
+
+
 ROWS = [
     {"wav": "a.wav", "question": "Which?", "choices": "cat|dog", "label": "dog", "scene": "yard"},
     {"wav": "b.wav", "question": "Which?", "choices": "cat|dog", "label": "B", "scene": "park"},
@@ -179,10 +228,21 @@ def test_a_table(tmp_path, sounds, kind):
     assert [item.groups for item in found] == [{"scene": "yard"}, {"scene": "park"}]
 
 
+def test_a_column_that_some_rows_lack(tmp_path, sounds):
+    rows = [{"audio": "a.wav", "question": "?", "answer": "x"}]
+    rows.append({**rows[0], "place": "yard"})
+    found = datasets.load("table", lines(tmp_path / "t.jsonl", rows), sounds, columns={"group": "place"})
+    assert [item.groups for item in found] == [{}, {"place": "yard"}]
+
+
 def test_columns_of_a_table(tmp_path, sounds):
     path = write_csv(tmp_path / "t.csv")
     with pytest.raises(MataError, match="entry 1: there is no column audio; there are wav, question"):
         datasets.load("table", path, sounds)
+    for columns in ({"choices": "chioces"}, {"id": "chioces"}, {"group": "scene,chioces"}):
+        problem = r"t\.csv: there is no column chioces; there are wav, question, choices, label, scene"
+        with pytest.raises(MataError, match=problem):
+            datasets.load("table", path, sounds, columns={**COLUMNS, **columns}, limit=1)
     with pytest.raises(MataError, match="not colour"):
         datasets.load("table", path, sounds, columns={"colour": "x"})
     with pytest.raises(ValueError, match="for a table only"):
