@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .conversation import Conversation
+from .conversation import Conversation, Prefill
 from .decoding import scoring
 from .decoding.contrast.rule import with_clips
 from .decoding.contrast.rules import Contrast
 from .decoding.contrast.silence import silence
 from .loaded import Loaded
-from .mata import boost_of
+from .mata import Boost, Mata, boost_of
 from .prompts.builder import Message
+from .readout.effect import MataEffect
 from .readout.reader import Reader
-from .records import Choice, Timings
+from .records import Choice, ClipInfo, Timings
 from .session import Session
 from .turns import Request, Turn, usage_of
+
+if TYPE_CHECKING:
+    from ._core import Cancel
 
 
 class Chooser:
@@ -82,27 +87,16 @@ class Chooser:
             self._conversation.release()
             unheard = self._after_silence(request, messages, rows, end, room, forks)
             scores = scoring.contrasted(logprobs, unheard)
-        counts = [len(row) + (end is not None) for row in rows]
-        index = int(np.argmax(scores))
-        boost = boost_of(self._engine, request.mata) if clips else None
-        return Choice(
-            text=texts[index],
-            index=index,
-            options=texts,
-            scores=scores,
-            logprobs=logprobs,
-            silence_logprobs=unheard,
-            tokens=counts,
-            audio=clips,
-            usage=usage_of(prefill, sum(counts)),
-            timings=Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, first_token_s, 0.0),
-            mata=None if boost is None else boost.mata,
-            layers=() if boost is None else boost.layers,
-            mata_effect=None if boost is None else prefill.effect,
-            attention=None
+        attention = (
+            None
             if reader is None
-            else [one.report(self._turn.texts(row)) for one, row in zip(readers, rows, strict=True)],
-            contrast=rule,
+            else [one.report(self._turn.texts(row)) for one, row in zip(readers, rows, strict=True)]
+        )
+        timings = Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, first_token_s, 0.0)
+        scored = Scored(texts, [len(row) + (end is not None) for row in rows], clips, prefill, timings)
+        boost = boost_of(self._engine, request.mata) if clips else None
+        return replace(
+            scored.choice(scores, logprobs, unheard, boost, prefill.effect), attention=attention, contrast=rule
         )
 
     def _after_silence(
@@ -115,21 +109,85 @@ class Chooser:
         forks: int,
     ) -> list[float]:
         """The options' log-likelihoods where every clip of the conversation is replaced by near silence as long."""
-        loaded = self._loaded
-        quiet = silent_twin(messages, loaded)
-        other = Conversation(self._engine, loaded.encoder, loaded.pool, self._conversation.prompts.fresh())
-        known = (tuple(other.plan(quiet, cancel=request.cancel).keys), tuple(map(tuple, rows)), end, request.mata)
-        found = loaded.silences.get(known)
-        if found is None:
-            try:
-                other.prefill(quiet, request.mata, answer=room, forks=forks, cancel=request.cancel)
-                found = scoring.score_options(
-                    self._engine, other.session, rows, end, forks=forks, cancel=request.cancel
-                )
-            finally:
-                other.release()
-            loaded.silences.put(known, found)
-        return found
+
+        def score(other: Conversation, quiet: list[Message], settings: Sequence[Mata | None]) -> list[list[float]]:
+            (mata,) = settings
+            other.prefill(quiet, mata, answer=room, forks=forks, cancel=request.cancel)
+            found = scoring.score_options(self._engine, other.session, rows, end, forks=forks, cancel=request.cancel)
+            return [found]
+
+        asked = self._conversation, messages, rows, end
+        return after_silence(self._loaded, *asked, [request.mata], score, request.cancel)[0]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What choices from one prefill have in common.  counts: tokens of each option."""
+
+    texts: list[str]
+    counts: list[int]
+    clips: list[ClipInfo]
+    prefill: Prefill
+    timings: Timings
+
+    def choice(
+        self,
+        scores: list[float],
+        logprobs: list[float],
+        unheard: list[float] | None,
+        boost: Boost | None,
+        effect: MataEffect | None,
+    ) -> Choice:
+        """The record of one of them.  unheard: the log-likelihoods after silence."""
+        index = int(np.argmax(scores))
+        return Choice(
+            text=self.texts[index],
+            index=index,
+            options=self.texts,
+            scores=scores,
+            logprobs=logprobs,
+            silence_logprobs=unheard,
+            tokens=self.counts,
+            audio=self.clips,
+            usage=usage_of(self.prefill, sum(self.counts)),
+            timings=self.timings,
+            mata=None if boost is None else boost.mata,
+            layers=() if boost is None else boost.layers,
+            mata_effect=None if boost is None else effect,
+        )
+
+
+Score = Callable[[Conversation, list[Message], Sequence["Mata | None"]], list[list[float]]]
+"""Gives the rows' log-likelihoods under each setting, in a conversation with these messages."""
+
+
+def after_silence(
+    loaded: Loaded,
+    conversation: Conversation,
+    messages: Sequence[Message],
+    rows: list[list[int]],
+    end: int | None,
+    settings: Sequence[Mata | None],
+    score: Score,
+    cancel: Cancel,
+) -> list[list[float]]:
+    """The options' log-likelihoods under each setting, with every clip of the conversation replaced by near silence as
+    long.  What is known is not computed."""
+    quiet = silent_twin(messages, loaded)
+    other = Conversation(loaded.engine, loaded.encoder, loaded.pool, conversation.prompts.fresh())
+    keys = tuple(other.plan(quiet, cancel=cancel).keys)
+    known = [(keys, tuple(map(tuple, rows)), end, setting) for setting in settings]
+    found = {key: scores for key in known if (scores := loaded.silences.get(key)) is not None}
+    missing = [key for key in known if key not in found]
+    if missing:
+        try:
+            computed = score(other, quiet, [key[-1] for key in missing])
+        finally:
+            other.release()
+        for key, scores in zip(missing, computed, strict=True):
+            found[key] = scores
+            loaded.silences.put(key, scores)
+    return [found[key] for key in known]
 
 
 def silent_twin(messages: Sequence[Message], loaded: Loaded) -> list[Message]:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .choosing import silent_twin
+from .choosing import Scored, after_silence
 from .conversation import Conversation, Prefill
 from .decoding import scoring
+from .decoding.plain import finish
 from .loaded import Loaded
 from .mata import Mata, boost_of
 from .readout.effect import MataEffect
 from .records import Answer, Choice, Timings
 from .session import Session
-from .turns import Request, Turn, usage_of
+from .turns import Request, Turn
 
 if TYPE_CHECKING:
     from ._core import Cancel
@@ -82,54 +83,21 @@ class Sweep:
         silence: list[list[float]] | None = None
         if form.contrast and clips:
             self._conversation.release()
-            silence = self._after_silence(messages, rows, end, request.cancel)
-        counts = [len(row) + (end is not None) for row in rows]
+
+            def score(other: Conversation, quiet: list[Message], missing: Sequence[Mata | None]) -> list[list[float]]:
+                return Sweep(self._loaded, other, missing)._scores(other, quiet, rows, end, request.cancel)[1]
+
+            asked = self._conversation, messages, rows, end
+            silence = after_silence(self._loaded, *asked, self._settings, score, request.cancel)
+        timings = Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, took, 0.0)
+        scored = Scored(texts, [len(row) + (end is not None) for row in rows], clips, prefill, timings)
         chosen = []
         for number, (setting, logprobs) in enumerate(zip(self._settings, found, strict=True)):
             unheard = None if silence is None else silence[number]
-            scores = scoring.contrasted(logprobs, unheard)
-            index = int(np.argmax(scores))
             boost = boost_of(self._engine, setting) if clips else None
-            chosen.append(
-                Choice(
-                    text=texts[index],
-                    index=index,
-                    options=texts,
-                    scores=scores,
-                    logprobs=logprobs,
-                    silence_logprobs=unheard,
-                    tokens=counts,
-                    audio=clips,
-                    usage=usage_of(prefill, sum(counts)),
-                    timings=Timings(self._loaded.load_s, prefill.encode_s, prefill.prefill_s, took, 0.0),
-                    mata=None if boost is None else boost.mata,
-                    layers=() if boost is None else boost.layers,
-                    mata_effect=effects[number],
-                )
-            )
+            scores = scoring.contrasted(logprobs, unheard)
+            chosen.append(scored.choice(scores, logprobs, unheard, boost, effects[number]))
         return chosen
-
-    def _after_silence(
-        self, messages: Sequence[Message], rows: list[list[int]], end: int | None, cancel: Cancel
-    ) -> list[list[float]]:
-        """The same scores where every clip is replaced by near silence as long; what is known is not computed."""
-        loaded = self._loaded
-        quiet = silent_twin(messages, loaded)
-        other = Conversation(self._engine, loaded.encoder, loaded.pool, self._conversation.prompts.fresh())
-        keys = tuple(other.plan(quiet, cancel=cancel).keys)
-        known = [(keys, tuple(map(tuple, rows)), end, setting) for setting in self._settings]
-        found = [loaded.silences.get(key) for key in known]
-        missing = [number for number, scores in enumerate(found) if scores is None]
-        if missing:
-            part = Sweep(loaded, other, [self._settings[number] for number in missing])
-            try:
-                _, computed, _ = part._scores(other, quiet, rows, end, cancel)
-            finally:
-                other.release()
-            for number, scores in zip(missing, computed, strict=True):
-                found[number] = scores
-                loaded.silences.put(known[number], scores)
-        return [scores or [] for scores in found]
 
     def _scores(
         self,
@@ -186,13 +154,7 @@ class Sweep:
             with ExitStack() as stack:
                 pairs = self._conversation.under(settings, request.cancel, more=start + group < len(self._settings))
                 runs = [self._run(request, stack.enter_context(twin)) for twin, _ in pairs]
-                try:
-                    for run in runs:
-                        for _ in run:
-                            pass
-                finally:
-                    for run in runs:
-                        run.settle()
+                finish(runs)
                 found += [
                     self._turn.result(request, run, replace(prefill, effect=effect), started, setting)
                     for run, setting, (_, effect) in zip(runs, settings, pairs, strict=True)

@@ -15,7 +15,7 @@ from .branch import Branch
 from .conversation import Conversation, Prefill
 from .decoding import MAX_TOKENS
 from .decoding.contrast.rules import Contrast
-from .decoding.plain import Generation
+from .decoding.plain import Generation, finish
 from .decoding.sampling import Sampling
 from .errors import AudioError, CancelledError, ModelError
 from .loaded import Loaded
@@ -148,12 +148,8 @@ class Turn:
                 ]
                 conversation.image.generations = [run.core for run in runs]
                 try:
-                    for run in runs:
-                        for _ in run:
-                            pass
+                    finish(runs)
                 finally:
-                    for run in runs:
-                        run.settle()
                     self._record(messages, runs[0])
                 boosted = self.result(request, runs[0], prefill, started, request.mata, reader)
                 return boosted, self.result(request, runs[1], prefill, started, None, twin_reader)

@@ -205,6 +205,17 @@ class Generation:
             yield text
 
 
+def finish(runs: Sequence[Generation]) -> None:
+    """Let all come to their end; whatever happens, their sessions are free then."""
+    try:
+        for run in runs:
+            for _ in run:
+                pass
+    finally:
+        for run in runs:
+            run.settle()
+
+
 def split_at_stop(text: str, stop: Sequence[str]) -> tuple[str, str, bool]:
     """(what may be shown, what must wait since a stop string may begin there, whether one was found)."""
     found = [at for at in (text.find(string) for string in stop) if at >= 0]

@@ -45,9 +45,6 @@ class Log:
             self._file.close()
             raise
 
-    def has(self, place: Place, setting: str) -> bool:
-        return (place, setting) in self.records
-
     def add(self, records: Iterable[Record]) -> None:
         """Append records, in one write."""
         new = list(records)

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from ..audio.clip import Audio
 from ..checks import short_name
+from ..decoding.contrast.noise import noised
 from ..errors import MataError
 from .datasets.source import Source
 
@@ -25,7 +24,6 @@ PLAIN = "What sound is this?"
 CONTEXT = "The {} in this clip is loud."
 MISLEADING = CONTEXT + " What sound is it?"
 OPTIONS = 4
-PEAK = 0.99
 RATE = 16000
 """Hz, of the files that are written."""
 
@@ -95,15 +93,6 @@ def write_set(clips: Sequence[Labelled], folder: Path, noises: Sequence[float | 
     return table
 
 
-def with_noise(samples: NDArray[np.float32], ratio_db: float, seed: int) -> NDArray[np.float32]:
-    """The samples with white noise ratio_db below their mean power, scaled down where the sum would clip."""
-    power = float(np.mean(np.square(samples, dtype=np.float64)))
-    noise = np.random.default_rng(seed).standard_normal(len(samples))
-    mixed = samples + noise * np.sqrt(power / 10 ** (ratio_db / 10))
-    peak = float(np.abs(mixed).max(initial=0.0))
-    return np.asarray(mixed * min(1.0, PEAK / peak) if peak else mixed, np.float32)
-
-
 def _questions(
     number: int,
     clip: Labelled,
@@ -121,7 +110,7 @@ def _questions(
     for noise in noises:
         name = "clean" if noise is None else f"{noise:g} dB"
         file = f"{number:04}-{name.replace(' ', '')}.flac"
-        heard = samples if noise is None else with_noise(samples, noise, seed + number)
+        heard = samples if noise is None else noised(samples, noise, seed + number)
         soundfile.write(folder / file, heard, RATE)
         for kind, question in (("plain", PLAIN), ("misleading", MISLEADING.format(wrong[0]))):
             yield Question(
